@@ -1,0 +1,126 @@
+"""Names to cells: one training, its identity, and every seed that comes from it."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+
+from valence.errors import BadInput
+
+SCIENCE_VERSION = 1
+"""raised whenever the same cell would give another result: committed cells of older versions are then not reused"""
+
+
+def canonical_hash(value: object, digits: int = 16) -> str:
+    """First hex digits of SHA-256 over canonical JSON. Raises TypeError for what JSON cannot hold exactly."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:digits]
+
+
+def derive_seed(identity: str, stage: str) -> int:
+    """A seed below 2**63 from an identity and a stage name; independent of order, process and platform."""
+    return int(hashlib.sha256(f"{identity}/{stage}".encode()).hexdigest()[:16], 16) >> 1
+
+
+def cast_fields(self: object) -> None:
+    """Cast every field of a frozen dataclass to its declared type, so that 1 and 1.0 are one value."""
+    for field in dataclasses.fields(self):  # type: ignore[arg-type]
+        value = getattr(self, field.name)
+        if field.type in (int, float, str, bool) and type(value) is not field.type:
+            cast = field.type(value)
+            if cast != value:
+                raise BadInput(
+                    f"{field.name} is {value!r}", allowed=f"a value of type {field.type.__name__}", do="correct it"
+                )
+            object.__setattr__(self, field.name, cast)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a classifier is trained and what its input looks like: everything but strategy, target and seed."""
+
+    name: str
+    epochs: int
+    """passes over the training data"""
+    batch_size: int = 64
+    """samples (windows, or clips of DE features)"""
+    learning_rate: float = 1e-3
+    """peak, AdamW"""
+    final_learning_rate: float = 1e-6
+    """end of the cosine"""
+    weight_decay: float = 1e-4
+    warmup_epochs: int = 0
+    """linear warm-up from 0"""
+    label_smoothing: float = 0.1
+    clip_norm: float = 1.0
+    """largest global gradient norm"""
+    sfreq_hz: float = 200.0
+    """windows are resampled to this"""
+    window_s: float = 10.0
+    stride_s: float = 10.0
+    """start of one window to start of the next"""
+    scale: float = 0.01
+    """windows are multiplied by this after conversion to µV"""
+    de_normalisation: str = "train"
+    """DE features z-scored by "train" (mean and sd of the training subjects) or "subject" (each subject by itself,
+    labels unused)"""
+
+    def __post_init__(self) -> None:
+        cast_fields(self)
+        if self.de_normalisation not in ("train", "subject"):
+            raise BadInput(
+                f"de_normalisation is {self.de_normalisation!r}", allowed="train, subject", do="take one of these"
+            )
+
+    @cached_property
+    def hash(self) -> str:
+        """8 hex digits over all fields but the name."""
+        fields = dataclasses.asdict(self)
+        fields.pop("name")
+        return canonical_hash(fields, 8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One training: everything that can change its result and nothing that can't (no device, pack or path)."""
+
+    dataset: str
+    dataset_hash: str
+    """content of the prepared arrays, 16 hex"""
+    split: str
+    """name, with the repeat after a colon: "cohort-balanced:0" """
+    classifier: str
+    recipe: str
+    recipe_hash: str
+    strategy: str
+    target: str
+    """"none" for the strategy none"""
+    axis: str
+    """digest of the axis the target was made from, 16 hex; empty where the target needs none"""
+    lambda_: float
+    """strength of the strategy"""
+    seed: int
+    plugins: str = ""
+    """digests of user plug-ins that take part; empty for our own"""
+    science: int = SCIENCE_VERSION
+
+    def __post_init__(self) -> None:
+        cast_fields(self)
+
+    @cached_property
+    def cell_id(self) -> str:
+        """16 hex digits over all fields."""
+        return canonical_hash(dataclasses.asdict(self))
+
+    @cached_property
+    def pair_id(self) -> str:
+        """16 hex digits over all fields but strategy, target, axis and lambda_.
+
+        Cells that are compared share it, and with it initial weights, batch order and dropout masks: common random
+        numbers make a paired difference sharper without making it less honest.
+        """
+        fields = dataclasses.asdict(self)
+        for name in ("strategy", "target", "axis", "lambda_", "plugins"):
+            fields.pop(name)
+        return canonical_hash(fields)
