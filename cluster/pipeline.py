@@ -1,0 +1,248 @@
+"""The way of the data, from a request to a report; each stage in its place, each found done when it is done."""
+
+import contextlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cluster import views
+from cluster.cost import predict_seconds
+from cluster.grid import as_dicts, bind, target_facts
+from cluster.packs import make_packs
+from cluster.request import SIMULATED, Request
+from cluster.session import MemoryPeak, Session, ray_session
+from cluster.store import Store
+from valence.axis import Axis
+from valence.cell import Cell, canonical_hash
+from valence.classifiers import CLASSIFIERS
+from valence.datasets import DATASETS, Dataset
+from valence.prepared import Prepared, prepare
+from valence.splits import Split, make_split
+
+
+class Listener:
+    """What a run tells while it goes on; silent here, the terminal shows it."""
+
+    def stage(self, text: str) -> None:
+        """A stage began, or was found done."""
+
+    def cells_begin(self, *, n_cells: int, n_committed: int, predicted_s: float) -> None:
+        """Training begins."""
+
+    def cell(self, ended: object) -> None:
+        """A cell was committed (cluster.sweep.CellEnded)."""
+
+    def cells_end(self) -> None:
+        """Training ended."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Recordings ready for training, by input."""
+
+    dataset: Dataset
+    prepared: Mapping[str, Prepared]
+    splits: Mapping[str, Split]
+
+    def n_train(self) -> dict[str, int]:
+        """Training samples by input."""
+        counts = {}
+        for input, split in self.splits.items():
+            prepared = self.prepared[input]
+            train = {index for index, name in enumerate(prepared.subject_names) if name in split.train}
+            counts[input] = sum(int(subject) in train for subject in prepared.subjects)
+        return counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a run came to."""
+
+    n_cells: int
+    n_new: int
+    lost: list[str]
+    """messages of packs that were given up; their cells are not committed"""
+    peak_memory_bytes: int
+    seconds: float
+    views: views.Views | None
+    """None where cells are missing and no partial table was asked for"""
+
+
+def run(request: Request, *, tracking_uri: str | None, retry_failed: bool, partial: bool, listener: Listener) -> Outcome:
+    """Run what is not committed yet, then rebuild the views.
+
+    Raises
+    ------
+    BadInput : before anything is trained, for recordings that cannot be used.
+    KeyboardInterrupt : passed on; committed cells stay.
+    """
+    started = time.monotonic()
+    request.out.mkdir(parents=True, exist_ok=True)
+    store = Store(request.out)
+    with MemoryPeak() as memory, contextlib.ExitStack() as stack:
+        data = load_data(request, listener)
+        axis, session = found_axis(request), None
+        if axis is None and needs_axis(request):
+            session = stack.enter_context(ray_session())
+            axis = fit_axis(request, listener)
+        cells = bound_cells(request, data, axis)
+        name = save_plan(request, store, data, cells)
+        for cell_id in store.failed([cell.cell_id for cell in cells]) if retry_failed else []:
+            store.retry(cell_id)
+        committed = store.committed()
+        todo = [cell for cell in cells if cell.cell_id not in committed]
+        lost: list[str] = []
+        if todo:
+            session = session or stack.enter_context(ray_session())
+            lost = train(request, store, data, axis, todo, session, listener, n_committed=len(cells) - len(todo))
+        stack.close()
+        complete = not {cell.cell_id for cell in cells} - store.committed()
+        built = None
+        if complete or partial:
+            built = views.build(
+                store, plans=[name], axis=axis, tracking_uri=tracking_uri, partial=partial, say=listener.stage
+            )
+    return Outcome(
+        n_cells=len(cells),
+        n_new=len(todo),
+        lost=lost,
+        peak_memory_bytes=memory.peak_bytes,
+        seconds=time.monotonic() - started,
+        views=built,
+    )
+
+
+def inputs_used(request: Request) -> list[str]:
+    """Inputs that the grid's classifiers take."""
+    return sorted({CLASSIFIERS[name].input for name in request.grid.classifiers})
+
+
+def load_data(request: Request, listener: Listener) -> Data:
+    """Read, check and convert the recordings, or find them converted; write the simulated cohort first if needed."""
+    inputs = inputs_used(request)
+    root = request.data_root
+    if root is None and request.dataset == SIMULATED:
+        root = simulated_root(request, listener)
+    dataset = DATASETS[request.dataset](root)
+    recipes = request.preset.recipes
+    prepared, splits = {}, {}
+    for input in inputs:
+        splits[input] = make_split(dataset, input, request.split)
+        listener.stage(f"reading {input} of {len(dataset.subjects(input))} subjects")
+        prepared[input] = prepare(dataset, input, recipes[input], request.out / "prepared")
+    return Data(dataset=dataset, prepared=prepared, splits=splits)
+
+
+def simulated_root(request: Request, listener: Listener) -> Path:
+    """The simulated cohort of a preset, in FACED's formats, written once."""
+    from valence.datasets.simulated import write_cohort
+
+    root = request.out / "simulated"
+    listener.stage(f"simulated cohort of {request.preset.n_subjects} subjects in FACED's formats: {root}")
+    write_cohort(root, n_subjects=request.preset.n_subjects, inputs=("windows", "de"))
+    return root
+
+
+def needs_axis(request: Request) -> bool:
+    """True where a target of the grid is made from the axis."""
+    return any(target_facts(target).needs_axis for target in request.grid.targets)
+
+
+def axis_folder(request: Request) -> Path:
+    """Where the axis of the request's LLM lies in the sweep's folder."""
+    return request.out / "axis" / request.llm.name.replace("/", "--")
+
+
+def found_axis(request: Request) -> Axis | None:
+    """The axis given by file, or the one this sweep or an earlier one has fitted; None where it is still to be."""
+    from cluster.llm_actors import find_llm_axis
+
+    if not needs_axis(request):
+        return None
+    if request.axis_file is not None:
+        return Axis.load(request.axis_file)
+    return find_llm_axis(
+        request.llm, n_paraphrases=request.n_paraphrases, folder=axis_folder(request), engine=request.engine
+    )
+
+
+def fit_axis(request: Request, listener: Listener) -> Axis:
+    """The axis of the request's LLM, from paraphrases and activations. Ray must be running."""
+    from cluster.llm_actors import fit_llm_axis
+
+    return fit_llm_axis(
+        request.llm,
+        n_paraphrases=request.n_paraphrases,
+        folder=axis_folder(request),
+        engine=request.engine,
+        on_event=listener.stage,
+    )
+
+
+def bound_cells(request: Request, data: Data, axis: Axis | None) -> list[Cell]:
+    """The cells of a request, in order of importance."""
+    split = next(iter(data.splits.values())).name
+    return bind(
+        request.grid,
+        dataset=request.dataset,
+        hashes={input: prepared.hash for input, prepared in data.prepared.items()},
+        split=split,
+        recipes=request.preset.recipes,
+        axis_digest=axis.digest if axis else "",
+    )
+
+
+def save_plan(request: Request, store: Store, data: Data, cells: list[Cell]) -> str:
+    """Record the grid of this command; returns the plan's name."""
+    facts = {
+        "preset": request.preset.name,
+        "dataset": request.dataset,
+        "llm": request.llm.name,
+        "recipes": {recipe.hash: asdict(recipe) for recipe in request.preset.recipes.values()},
+        "splits": {input: asdict(split) for input, split in data.splits.items()},
+        "exclusions": [asdict(exclusion) for exclusion in request.grid.exclusions],
+        "axis_folder": str(axis_folder(request).relative_to(request.out)) if needs_axis(request) else None,
+        "cells": as_dicts(cells),
+    }
+    facts = json.loads(json.dumps(facts))
+    name = canonical_hash(facts, 12)
+    store.save_plan(facts, name)
+    return name
+
+
+def train(
+    request: Request,
+    store: Store,
+    data: Data,
+    axis: Axis | None,
+    todo: list[Cell],
+    session: Session,
+    listener: Listener,
+    *,
+    n_committed: int,
+) -> list[str]:
+    """Train cells on the session's cluster; messages of packs that were given up."""
+    from cluster.sweep import Context, run_packs
+
+    recipes = request.preset.recipes
+    seconds = predict_seconds(todo, n_train=data.n_train(), recipes=recipes, rows=store.rows())
+    packs = make_packs(todo, seconds, n_slots=session.n_slots)
+    context = Context(
+        folder=str(store.folder.resolve()),
+        prepared=data.prepared,
+        splits=data.splits,
+        recipes={recipe.hash: recipe for recipe in recipes.values()},
+        inputs={name: CLASSIFIERS[name].input for name in request.grid.classifiers},
+        class_of_clip=tuple(data.dataset.class_of_clip),
+        axis=axis,
+        plugins=request.plugins,
+    )
+    predicted = sum(seconds.values()) / session.n_slots
+    listener.cells_begin(n_cells=n_committed + len(todo), n_committed=n_committed, predicted_s=predicted)
+    try:
+        gpus = 1.0 if session.n_gpus else 0.0
+        return run_packs(packs, context=context, gpus_per_pack=gpus, on_cell=listener.cell)
+    finally:
+        listener.cells_end()

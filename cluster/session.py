@@ -1,0 +1,129 @@
+"""Ray for one command: a cluster of this machine's own, the one at RAY_ADDRESS, or the one a job was submitted to."""
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+RAY_JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""set by Ray for the entry point of a submitted job"""
+
+_DEFAULTS = {
+    # Tune's own loggers write four files a trial; the Parquet cells are the record
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "60",
+    # the command itself handles Ctrl-C: committed cells stay, the rest is resumable
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # the autoscaler has to see all of the demand
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "1",
+}
+
+
+def in_submitted_job() -> bool:
+    """True inside `ray job submit`, whose working folder is a copy that Ray deletes."""
+    return RAY_JOB_VARIABLE in os.environ
+
+
+def prepare_environment() -> None:
+    """Set what Ray and Tune read at import, where the user has not."""
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+
+
+@dataclass
+class Session:
+    """What the cluster offers, and the memory this machine's part of it has used."""
+
+    n_cpus: int
+    n_gpus: int
+    local: bool
+    memory: "MemoryPeak"
+
+    @property
+    def n_slots(self) -> int:
+        """Packs that can train at once: one a GPU, else one a CPU core."""
+        return self.n_gpus or self.n_cpus
+
+
+@contextlib.contextmanager
+def ray_session() -> Iterator[Session]:
+    """Connect to Ray for the length of a command.
+
+    RAY_ADDRESS decides; where it is not set, a cluster is started on this machine and ended with the command.
+    """
+    prepare_environment()
+    import ray
+
+    address = os.environ.get("RAY_ADDRESS") or "local"
+    local = address == "local"
+    options: dict = {"logging_level": logging.ERROR, "log_to_driver": False, "include_dashboard": False}
+    if not local:
+        options = {"logging_level": logging.ERROR, "log_to_driver": False}
+        if not in_submitted_job():
+            # workers run the driver's code, whatever is installed there
+            root = Path(__file__).resolve().parent
+            options["runtime_env"] = {"py_modules": [str(root), str(root.parent / "valence")]}
+    ray.init(address=address, configure_logging=False, **options)
+    try:
+        resources = ray.cluster_resources()
+        with MemoryPeak() as memory:
+            yield Session(
+                n_cpus=max(int(resources.get("CPU", 1)), 1),
+                n_gpus=int(resources.get("GPU", 0)),
+                local=local,
+                memory=memory,
+            )
+    finally:
+        ray.shutdown()
+
+
+@dataclass
+class MemoryPeak:
+    """Peak memory of this process and all its descendants, bytes, sampled; shared pages count once (PSS on Linux)."""
+
+    interval_s: float = 1.0
+    peak_bytes: int = 0
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> "MemoryPeak":
+        self._thread = threading.Thread(target=self._watch, daemon=True, name="memory-peak")
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.sample()
+
+    def sample(self) -> int:
+        """Take one sample now and return the peak so far."""
+        process = psutil.Process()
+        total = sum(_memory(member) for member in (process, *process.children(recursive=True)))
+        self.peak_bytes = max(self.peak_bytes, total)
+        return self.peak_bytes
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self.interval_s):
+            self.sample()
+
+
+def _memory(process: psutil.Process) -> int:
+    try:
+        facts = process.memory_full_info()
+        return getattr(facts, "pss", None) or facts.uss
+    except psutil.AccessDenied:
+        with contextlib.suppress(psutil.Error):
+            return process.memory_info().rss
+        return 0
+    except psutil.NoSuchProcess:  # ended since it was listed
+        return 0

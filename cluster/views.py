@@ -1,0 +1,148 @@
+"""Committed cells to statistics, report and MLflow: views that can be deleted and rebuilt at any time."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cluster.store import Store, parquet_bytes, replace
+from valence.axis import Axis
+from valence.cell import canonical_hash
+from valence.errors import BadInput
+
+VIEW_VERSION = 1
+"""raised when statistics or report change, so that views of unchanged cells are rebuilt"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Views:
+    """What was built from committed cells."""
+
+    statistics: pd.DataFrame
+    rows: pd.DataFrame
+    n_planned: int
+    n_missing: int
+    n_failed: int
+    statistics_path: Path
+    report_path: Path
+    n_mirrored: int
+    """MLflow runs written"""
+
+
+def build(
+    store: Store,
+    *,
+    plans: Sequence[str] | None,
+    axis: Axis | None,
+    tracking_uri: str | None,
+    partial: bool,
+    say: Callable[[str], None],
+) -> Views:
+    """Rebuild statistics.parquet, report.html and the MLflow mirror where the cells have changed since.
+
+    Parameters
+    ----------
+    plans : names of the grids to cover; None for all that were ever started in this folder.
+
+    Raises
+    ------
+    BadInput : where cells are missing and `partial` is False.
+    """
+    sweep = union_of_plans(store, plans)
+    planned = [cell["cell_id"] for cell in sweep["cells"]]
+    rows = store.rows(planned)
+    n_missing = len(planned) - len(rows)
+    if n_missing and not partial:
+        raise BadInput(
+            f"{n_missing} of {len(planned)} cells are not committed yet: a table now could tell another story",
+            allowed="a complete grid, or --partial, which says so on top of the report",
+            do="run the sweep's command again to finish it, or add --partial",
+        )
+    statistics, fresh = _statistics(store, rows, planned=planned, say=say)
+    report = store.folder / "report.html"
+    if fresh or not report.exists():
+        replace(report, _report(rows, statistics, sweep, planned, axis=axis).encode())
+    from cluster.tracking import project
+
+    n_mirrored = project(rows, folder=store.folder, tracking_uri=tracking_uri) if len(rows) else 0
+    return Views(
+        statistics=statistics,
+        rows=rows,
+        n_planned=len(planned),
+        n_missing=n_missing,
+        n_failed=int((rows["status"] == "failed").sum()),
+        statistics_path=store.folder / "statistics.parquet",
+        report_path=report,
+        n_mirrored=n_mirrored,
+    )
+
+
+def union_of_plans(store: Store, names: Sequence[str] | None) -> dict:
+    """Recorded grids as one: cells and exclusions once each, facts of the last plan."""
+    chosen = {name: plan for name, plan in store.plans().items() if names is None or name in names}
+    plans = list(chosen.values())
+    cells = {cell["cell_id"]: cell for plan in plans for cell in plan["cells"]}
+    run = {(cell["classifier"], cell["strategy"], cell["target"]) for cell in cells.values()}
+    exclusions = {}
+    for plan in plans:
+        for exclusion in plan["exclusions"]:
+            key = (exclusion["classifier"], exclusion["strategy"], exclusion["target"])
+            if key not in run:
+                exclusions[key] = exclusion
+    return {
+        **plans[-1],
+        "cells": [cells[cell_id] for cell_id in sorted(cells)],
+        "exclusions": [exclusions[key] for key in sorted(exclusions)],
+    }
+
+
+def _statistics(
+    store: Store, rows: pd.DataFrame, *, planned: Sequence[str], say: Callable[[str], None]
+) -> tuple[pd.DataFrame, bool]:
+    """The statistics of rows, and whether they had to be computed."""
+    path = store.folder / "statistics.parquet"
+    state = [(row.cell_id, row.status, int(row.attempts)) for row in rows.itertuples()]
+    digest = canonical_hash([VIEW_VERSION, sorted(planned), sorted(state)])
+    if path.exists() and (pq.read_schema(path).metadata or {}).get(b"cells") == digest.encode():
+        return pq.read_table(path).to_pandas(), False
+    say("statistics: paired differences, intervals, Holm")
+    from valence.stats import compare
+
+    statistics = compare(rows)
+    table = pa.Table.from_pandas(statistics, preserve_index=False)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"cells": digest.encode()})
+    replace(path, parquet_bytes(table))
+    return statistics, True
+
+
+def _report(rows: pd.DataFrame, statistics: pd.DataFrame, sweep: dict, planned: list[str], *, axis: Axis | None) -> str:
+    from valence.report import render_report
+
+    failed = rows[rows["status"] == "failed"]
+    columns = ["cell_id", "classifier", "strategy", "target", "seed", "error"]
+    split = next(iter(sweep["splits"].values()))
+    done = rows[rows["status"] == "done"]
+    facts = {
+        "preset": sweep["preset"],
+        "dataset": sweep["dataset"],
+        "dataset_facts": {
+            "n_subjects": sum(len(split[part]) for part in ("train", "validation", "test")),
+            "split": split["name"],
+            **{part: list(split[part]) for part in ("train", "validation", "test")},
+        },
+        "recipes": sweep["recipes"],
+        "n_cells": len(planned),
+        "n_done": len(done),
+        "n_failed": len(failed),
+        "partial": len(rows) < len(planned),
+        "exclusions": sweep["exclusions"],
+        "failures": failed[columns].to_dict("records"),
+        "seconds": float(rows["seconds"].sum()),
+        "versions": json.loads(rows["versions"].iloc[0]) if len(rows) else {},
+        "generated_from": canonical_hash(planned),
+    }
+    return render_report(rows, statistics, facts, axis=axis)

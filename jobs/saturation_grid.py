@@ -1,0 +1,103 @@
+"""The main job: classifiers × strategies × targets × seeds, from nothing to a report that says what holds.
+
+python jobs/saturation_grid.py                                  the preset quick, embedded LLM, simulated cohort
+python jobs/saturation_grid.py --dataset faced --data-root DIR  the same on FACED's files
+ray job submit --working-dir . -- python jobs/saturation_grid.py
+The same command again resumes, or finds nothing to do. Exit codes: 0 done, 1 cells failed, 2 bad input,
+3 interrupted and resumable.
+"""
+
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import tyro  # noqa: E402
+
+from valence.errors import BadInput  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train every classifier with every strategy, target and seed; say what helps, with statistics and a report."""
+
+    preset: str = ""
+    """quick (on the simulated cohort) or full (on real recordings) where not given"""
+    classifiers: str = ""
+    """names with commas"""
+    strategies: str = ""
+    """names with commas; none, the baseline, is always run"""
+    targets: str = ""
+    """names with commas; permuted and random may be numbered: permuted_1,permuted_2"""
+    seeds: str = ""
+    """how many (5), or which, with commas (42,123)"""
+    dataset: str = ""
+    """simulated or faced"""
+    data_root: str = ""
+    """folder of the recordings; for faced the one that holds EEG_Features or Processed_data"""
+    split: str = ""
+    """standard, or cohort-balanced with a repeat (cohort-balanced:3)"""
+    llm: str = "smollm2-135m-instruct"
+    """name, Hugging Face id or local folder"""
+    axis: str = ""
+    """axis.safetensors of an earlier sweep, in place of fitting one"""
+    engine: str = "auto"
+    """auto, vllm or transformers"""
+    out: str = ""
+    """folder of the results; results/PRESET where not given"""
+    tracking_uri: str = ""
+    """MLflow server; a sqlite database in the results' folder where not given"""
+    plugin: str = ""
+    """your own modules, with commas, that register a loss, classifier, target or data set"""
+    plan: bool = False
+    """show grid, exclusions, power and cost; run nothing"""
+    status: bool = False
+    """how far the sweep is, from its files alone"""
+    why: str = ""
+    """what is known of one cell: its id, or the beginning of it"""
+    retry_failed: bool = False
+    """run failed cells again"""
+    report: bool = False
+    """rebuild table, report and MLflow from committed cells; run nothing"""
+    partial: bool = False
+    """allow a table of an incomplete grid, and say so in it"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    parsed = Annotated[Options, tyro.conf.FlagCreatePairsOff]
+    options = tyro.cli(parsed, args=arguments, prog="saturation_grid.py", description=Options.__doc__)
+    signal.signal(signal.SIGTERM, _interrupt)  # `ray job stop` asks with SIGTERM
+    command = "python jobs/saturation_grid.py " + " ".join(sys.argv[1:] if arguments is None else arguments)
+    try:
+        from jobs import saturation_commands as commands
+
+        if options.status:
+            return commands.show_status(options)
+        if options.why:
+            return commands.show_cell(options)
+        if options.report:
+            return commands.rebuild(options)
+        if options.plan:
+            return commands.show_plan(options)
+        return commands.run(options, command=command.strip())
+    except BadInput as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            f"\ninterrupted: committed cells are kept. Go on with the same command:\n  {command.strip()}",
+            file=sys.stderr,
+        )
+        return 3
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""What a person sees while a sweep runs and when it ends."""
+
+import sys
+import time
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from cluster.pipeline import Listener, Outcome
+
+REPORT_EVERY_S = 10.0
+"""between lines of progress where no terminal can redraw one"""
+
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Terminal(Listener):
+    """Stages as lines, cells as a live bar; in a log file, as a line every few seconds."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._progress: Progress | None = None
+        self._last = 0.0
+
+    def stage(self, text: str) -> None:
+        console.print(f"[dim]{time.monotonic() - self._started:6.1f} s[/dim]  {text}", markup=True)
+
+    def cells_begin(self, *, n_cells: int, n_committed: int, predicted_s: float) -> None:
+        self.n_cells, self.n_done, self.n_new, self.n_failed = n_cells, n_committed, 0, 0
+        self._cells_started = time.monotonic()
+        resumed = f", {n_committed} committed before" if n_committed else ""
+        self.stage(f"training {n_cells - n_committed} cells{resumed}; predicted {duration(predicted_s)}")
+        if console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[facts]}"), TimeElapsedColumn())
+            self._progress = Progress(*columns, console=console, refresh_per_second=2)
+            self._task = self._progress.add_task("cells", total=n_cells, completed=n_committed, facts="")
+            self._progress.start()
+
+    def cell(self, ended) -> None:
+        self.n_done, self.n_new = self.n_done + 1, self.n_new + 1
+        self.n_failed += ended.status == "failed"
+        facts = self._facts()
+        now = time.monotonic()
+        if self._progress is not None:
+            self._progress.update(self._task, completed=self.n_done, facts=facts)
+        elif now - self._last > REPORT_EVERY_S or self.n_done == self.n_cells:
+            self._last = now
+            self.stage(f"cells {facts}")
+
+    def _facts(self) -> str:
+        rate = self.n_new / max(time.monotonic() - self._cells_started, 1e-9)
+        left = (self.n_cells - self.n_done) / rate
+        failed = f", {self.n_failed} failed" if self.n_failed else ""
+        return f"{self.n_done}/{self.n_cells}{failed}, {60 * rate:.1f} a minute, {duration(left)} left"
+
+    def cells_end(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    seconds = max(round(seconds), 0)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+
+
+def statistics_table(statistics: pd.DataFrame) -> Table:
+    """The comparisons as a table: paired difference, interval, corrected p, verdict."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    columns = ("classifier", "comparison", "strategy", "target", "Δ BACC", "95 % interval", "p", "p Holm", "seeds", "verdict")
+    for name in columns:
+        table.add_column(name, justify="right" if name in ("Δ BACC", "p", "p Holm", "seeds") else "left")
+    for row in statistics.itertuples():
+        table.add_row(
+            row.classifier,
+            row.comparison,
+            row.strategy,
+            row.target,
+            number(row.delta, "+.4f"),
+            f"[{number(row.ci_low, '+.4f')}, {number(row.ci_high, '+.4f')}]".replace("[", r"\["),
+            number(row.p, ".3f"),
+            number(row.p_holm, ".3f"),
+            str(row.n_seeds),
+            row.verdict,
+        )
+    return table
+
+
+def baseline_table(rows: pd.DataFrame) -> Table:
+    """Balanced accuracy of the strategy none on test subjects, by classifier."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("classifier", "balanced accuracy of none", "sd over seeds", "seeds", "chance"):
+        table.add_column(name, justify="left" if name == "classifier" else "right")
+    done = rows[(rows["status"] == "done") & (rows["strategy"] == "none")]
+    for classifier, members in done.groupby("classifier"):
+        values = members["balanced_accuracy"]
+        spread = number(values.std(ddof=1) if len(values) > 1 else None, ".3f")
+        chance = 1 / len(members["recall"].iloc[0])
+        table.add_row(classifier, f"{values.mean():.3f}", spread, str(len(values)), f"{chance:.3f}")
+    return table
+
+
+def number(value: float | None, form: str) -> str:
+    """A number, or a dash where it is missing."""
+    return "–" if value is None or pd.isna(value) else format(value, form)
+
+
+def summary(outcome: Outcome, *, out, ui: str, resume: str) -> None:
+    """The last lines: what was done, what it says, where it is."""
+    views = outcome.views
+    if views is not None:
+        console.print()
+        console.print(baseline_table(views.rows))
+        console.print()
+        console.print(statistics_table(views.statistics))
+    console.print()
+    memory = f", peak memory {outcome.peak_memory_bytes / 2**30:.1f} GiB" if outcome.peak_memory_bytes else ""
+    failed = f", {views.n_failed} failed" if views is not None and views.n_failed else ""
+    new = f"{outcome.n_new} new" if outcome.n_new else "nothing new to run"
+    console.print(f"{outcome.n_cells} cells, {new}{failed}, {duration(outcome.seconds)}{memory}")
+    for message in outcome.lost:
+        console.print(f"a pack was given up: {message.splitlines()[-1] if message else 'its actor was lost'}", markup=False)
+    if views is None:
+        console.print(f"cells are missing, so there is no table (--partial gives one); go on with:\n  {resume}", markup=False)
+    else:
+        if views.n_failed:
+            console.print(f"failed cells: --why CELL tells the reason, --retry-failed runs them again:\n  {resume}", markup=False)
+        console.print(f"report      {views.report_path}", markup=False)
+        console.print(f"statistics  {views.statistics_path}", markup=False)
+    console.print(f"cells       {out / 'cells'}", markup=False)
+    console.print(f"MLflow UI   {ui}", markup=False)
+    sys.stdout.flush()
