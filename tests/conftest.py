@@ -1,0 +1,27 @@
+"""What tests share: the development data, where it is there, and Ray on this machine alone."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# a cluster that the user is connected to is never a test's business
+os.environ.pop("RAY_ADDRESS", None)
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the real development data, which is not part of the repository."""
+    folder = ROOT.parent / "shared" / "data"
+    if not (folder / "faced").is_dir():
+        pytest.skip(f"the development data (FACED features, texts) is not at {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Root of the checkout."""
+    return ROOT
