@@ -1,0 +1,131 @@
+"""The store: committed exactly once, read by pandas and DuckDB, nothing half-written ever seen."""
+
+import dataclasses
+import multiprocessing
+from datetime import UTC, datetime
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from cluster.store import SCHEMA, Store, put_if_absent, replace
+from valence.cell import Cell
+from valence.errors import BadInput
+
+
+def make_cell(seed=0, **fields):
+    names = {
+        "dataset": "d", "dataset_hash": "h", "split": "s:0", "classifier": "c", "recipe": "r", "recipe_hash": "rh",
+        "strategy": "none", "target": "none", "axis": "", "lambda_": 0.0,
+    }  # fmt: skip
+    return Cell(**names | fields, seed=seed)
+
+
+def make_row(cell, status="done", **columns):
+    return {
+        "cell_id": cell.cell_id, "pair_id": cell.pair_id, **dataclasses.asdict(cell), "status": status, "attempts": 1,
+        "balanced_accuracy": 0.25 if status == "done" else None, "error": None if status == "done" else "boom",
+        "test_subjects": ["sub000", "sub001"], "subject_balanced_accuracy": [0.2, 0.3], "seconds": 1.5,
+        "finished_at": datetime(2026, 1, 1, tzinfo=UTC),
+    } | columns  # fmt: skip
+
+
+def test_put_if_absent_never_overwrites(tmp_path):
+    path = tmp_path / "a" / "x"
+    assert put_if_absent(path, b"first")
+    assert not put_if_absent(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def race(path, number, barrier, queue):
+    barrier.wait()
+    queue.put(put_if_absent(path, str(number).encode() * 1000))
+
+
+def test_of_racing_writers_one_wins(tmp_path):
+    context = multiprocessing.get_context("fork")
+    barrier, queue = context.Barrier(8), context.Queue()
+    path = tmp_path / "x"
+    writers = [context.Process(target=race, args=(path, number, barrier, queue)) for number in range(8)]
+    for writer in writers:
+        writer.start()
+    wins = [queue.get(timeout=30) for _ in writers]
+    for writer in writers:
+        writer.join()
+    assert sorted(wins) == [False] * 7 + [True]
+    assert len(set(path.read_bytes())) == 1
+    assert len(path.read_bytes()) == 1000
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_replace_swaps_whole_files(tmp_path):
+    replace(tmp_path / "v", b"one")
+    replace(tmp_path / "v", b"two")
+    assert (tmp_path / "v").read_bytes() == b"two"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_rows_come_back_typed_and_missing_is_null(tmp_path):
+    store = Store(tmp_path)
+    cells = [make_cell(seed) for seed in range(3)]
+    for cell in cells:
+        assert store.commit(make_row(cell))
+    assert not store.commit(make_row(cells[0], balanced_accuracy=0.9))
+    rows = store.rows()
+    assert list(rows["cell_id"]) == sorted(cell.cell_id for cell in cells)
+    assert set(rows["balanced_accuracy"]) == {0.25}
+    assert rows["kappa"].isna().all()
+    assert list(rows.columns) == SCHEMA.names
+    assert store.committed() == {cell.cell_id for cell in cells}
+
+
+def test_plain_pandas_and_duckdb_read_the_folder(tmp_path):
+    store = Store(tmp_path)
+    for seed in range(4):
+        store.commit(make_row(make_cell(seed)))
+    (store.cells / ".half.parquet.0123").write_bytes(b"not parquet")
+    assert len(pd.read_parquet(store.cells)) == 4
+    query = f"select count(*), avg(balanced_accuracy) from '{store.cells}/**/*.parquet'"
+    assert duckdb.sql(query).fetchone() == (4, 0.25)
+
+
+def test_artifacts_are_there_before_the_row(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    cell = make_cell()
+    store.commit(make_row(cell), {"predictions": pa.table({"clip": [1, 2]})})
+    assert (tmp_path / "predictions" / f"{cell.cell_id}.parquet").exists()
+    other = make_cell(1)
+    monkeypatch.setattr("cluster.store.parquet_bytes", lambda table: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        store.commit(make_row(other), {"predictions": pa.table({"clip": [1, 2]})})
+    assert other.cell_id not in store.committed()
+
+
+def test_retry_puts_the_failed_row_aside_and_keeps_it(tmp_path):
+    store = Store(tmp_path)
+    failed, done = make_cell(0), make_cell(1)
+    store.commit(make_row(failed, status="failed"))
+    store.commit(make_row(done))
+    assert store.failed([failed.cell_id, done.cell_id]) == [failed.cell_id]
+    store.retry(failed.cell_id)
+    assert store.committed() == {done.cell_id}
+    assert store.attempts(failed.cell_id) == 1
+    assert store.commit(make_row(failed, attempts=2))
+    with pytest.raises(BadInput, match="has not failed"):
+        store.retry(done.cell_id)
+
+
+def test_a_damaged_cell_is_named(tmp_path):
+    store = Store(tmp_path)
+    store.commit(make_row(make_cell()))
+    path = store.cells / "0000000000000000.parquet"
+    path.write_bytes(b"PAR1 rubbish")
+    with pytest.raises(BadInput, match="0000000000000000"):
+        store.rows()
+
+
+def test_a_folder_without_a_sweep_is_bad_input(tmp_path):
+    with pytest.raises(BadInput, match="holds no sweep"):
+        Store(tmp_path).plans()

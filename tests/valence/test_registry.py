@@ -1,0 +1,85 @@
+"""Plug-ins: found without an edit, refused by name with close matches, told apart by their source."""
+
+import sys
+
+import pytest
+
+from valence.errors import BadInput
+from valence.registry import Registry, load_plugin, unknown_name
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    folder = tmp_path / "pets"
+    folder.mkdir()
+    (folder / "__init__.py").write_text(
+        "from valence.registry import Registry\nPETS = Registry('pet', 'pets')\n"
+    )
+    (folder / "cat.py").write_text("from pets import PETS\n@PETS.register('cat')\nclass Cat: pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield folder
+    for name in [name for name in sys.modules if name.split(".")[0] == "pets"]:
+        del sys.modules[name]
+
+
+def test_a_new_file_is_found(package):
+    (package / "dog.py").write_text("from pets import PETS\n@PETS.register('dog')\ndef dog(): pass\n")
+    from pets import PETS
+
+    assert list(PETS) == ["cat", "dog"]
+    assert PETS["cat"].__name__ == "Cat"
+
+
+def test_an_unknown_name_gets_close_matches_and_the_list(package):
+    from pets import PETS
+
+    with pytest.raises(BadInput, match=r"unknown pet 'cta'") as caught:
+        PETS["cta"]
+    assert "did you mean cat" in str(caught.value)
+    assert "allowed: cat" in str(caught.value)
+
+
+def test_a_file_that_cannot_be_imported_is_named(package):
+    (package / "dog.py").write_text("import no_such_module_at_all\n")
+    from pets import PETS
+
+    with pytest.raises(ImportError, match=r"pets/dog\.py"):
+        PETS["cat"]
+
+
+def test_one_name_from_two_files_is_refused(package):
+    (package / "tom.py").write_text("from pets import PETS\n@PETS.register('cat')\nclass Tom: pass\n")
+    from pets import PETS
+
+    with pytest.raises(ImportError, match="registered twice"):
+        PETS["cat"]
+
+
+def test_the_digest_of_a_users_file_changes_with_it(package):
+    from pets import PETS
+
+    before = PETS.digest("cat")
+    assert len(before) == 8
+    (package / "cat.py").write_text((package / "cat.py").read_text() + "# edited\n")
+    assert PETS.digest("cat") != before
+
+
+def test_our_own_entries_have_no_digest():
+    from valence.strategies import STRATEGIES
+
+    assert STRATEGIES.digest("none") == ""
+
+
+def test_a_missing_plugin_module_is_bad_input():
+    with pytest.raises(BadInput, match="no_such_plugin"):
+        load_plugin("no_such_plugin")
+
+
+def test_unknown_name_without_close_match():
+    assert "take a name from the list" in str(unknown_name("pet", "zzzz", ["cat"]))
+
+
+def test_registry_is_read_only():
+    registry = Registry("pet", "valence.strategies")
+    with pytest.raises(TypeError):
+        registry["cat"] = object()
