@@ -102,7 +102,7 @@ def run(request: Request, *, tracking_uri: str | None, retry_failed: bool, parti
         built = None
         if complete or partial:
             built = views.build(
-                store, plans=[name], axis=axis, tracking_uri=tracking_uri, partial=partial, say=listener.stage
+                store, plans=[name], tracking_uri=tracking_uri, partial=partial, say=listener.stage
             )
     return Outcome(
         n_cells=len(cells),
@@ -145,14 +145,29 @@ def simulated_root(request: Request, listener: Listener) -> Path:
     return root
 
 
+def planned_training_samples(request: Request) -> dict[str, int]:
+    """Training samples by input, before anything is read: from the split, the data set's clips and the recipe."""
+    counts = {}
+    kind = DATASETS[request.dataset]
+    for input in inputs_used(request):
+        if request.data_root is None and request.dataset == SIMULATED:
+            n_train = round(TRAIN_SHARE * request.preset.n_subjects)
+        else:
+            n_train = len(make_split(kind(request.data_root), input, request.split).train)
+        counts[input] = n_train * samples_per_subject(kind, input, request.preset.recipes[input])
+    return counts
+
+
 def needs_axis(request: Request) -> bool:
     """True where a target of the grid is made from the axis."""
     return any(target_facts(target).needs_axis for target in request.grid.targets)
 
 
-def axis_folder(request: Request) -> Path:
-    """Where the axis of the request's LLM lies in the sweep's folder."""
-    return request.out / "axis" / request.llm.name.replace("/", "--")
+def axis_path(request: Request) -> Path:
+    """Where the axis of the request lies in the sweep's folder; an axis given by file is copied there."""
+    if request.axis_file is not None:
+        return request.out / "axis" / Axis.load(request.axis_file).digest / "axis.safetensors"
+    return request.out / "axis" / request.llm.name.replace("/", "--") / "axis.safetensors"
 
 
 def found_axis(request: Request) -> Axis | None:
@@ -162,9 +177,11 @@ def found_axis(request: Request) -> Axis | None:
     if not needs_axis(request):
         return None
     if request.axis_file is not None:
-        return Axis.load(request.axis_file)
+        axis = Axis.load(request.axis_file)
+        axis.save(axis_path(request))
+        return axis
     return find_llm_axis(
-        request.llm, n_paraphrases=request.n_paraphrases, folder=axis_folder(request), engine=request.engine
+        request.llm, n_paraphrases=request.n_paraphrases, folder=axis_path(request).parent, engine=request.engine
     )
 
 
@@ -175,7 +192,7 @@ def fit_axis(request: Request, listener: Listener) -> Axis:
     return fit_llm_axis(
         request.llm,
         n_paraphrases=request.n_paraphrases,
-        folder=axis_folder(request),
+        folder=axis_path(request).parent,
         engine=request.engine,
         on_event=listener.stage,
     )
@@ -203,7 +220,7 @@ def save_plan(request: Request, store: Store, data: Data, cells: list[Cell]) -> 
         "recipes": {recipe.hash: asdict(recipe) for recipe in request.preset.recipes.values()},
         "splits": {input: asdict(split) for input, split in data.splits.items()},
         "exclusions": [asdict(exclusion) for exclusion in request.grid.exclusions],
-        "axis_folder": str(axis_folder(request).relative_to(request.out)) if needs_axis(request) else None,
+        "axis_file": str(axis_path(request).relative_to(request.out)) if needs_axis(request) else None,
         "cells": as_dicts(cells),
     }
     facts = json.loads(json.dumps(facts))

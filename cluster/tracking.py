@@ -101,7 +101,7 @@ def _write(client, experiment: str, row: dict, *, parent: str, run) -> None:
     params = [Param(name, str(row[name])) for name in PARAMS]
     tags = [RunTag("status", row["status"]), RunTag("attempts", str(row["attempts"]))]
     tags += [RunTag(name, str(row[name])) for name in ("classifier", "strategy", "target")]
-    if row["error"]:
+    if pd.notna(row["error"]):
         tags.append(RunTag("error", row["error"][-5000:]))
     client.log_batch(run.info.run_id, metrics=metrics, params=params, tags=tags)
     client.set_terminated(run.info.run_id, "FINISHED" if row["status"] == "done" else "FAILED", end_time=end)

@@ -37,7 +37,6 @@ def build(
     store: Store,
     *,
     plans: Sequence[str] | None,
-    axis: Axis | None,
     tracking_uri: str | None,
     partial: bool,
     say: Callable[[str], None],
@@ -65,7 +64,7 @@ def build(
     statistics, fresh = _statistics(store, rows, planned=planned, say=say)
     report = store.folder / "report.html"
     if fresh or not report.exists():
-        replace(report, _report(rows, statistics, sweep, planned, axis=axis).encode())
+        replace(report, _report(rows, statistics, sweep, planned, axis=_axis(store, sweep)).encode())
     from cluster.tracking import project
 
     n_mirrored = project(rows, folder=store.folder, tracking_uri=tracking_uri) if len(rows) else 0
@@ -117,6 +116,10 @@ def _statistics(
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"cells": digest.encode()})
     replace(path, parquet_bytes(table))
     return statistics, True
+
+
+def _axis(store: Store, sweep: dict) -> Axis | None:
+    return Axis.load(store.folder / sweep["axis_file"]) if sweep["axis_file"] else None
 
 
 def _report(rows: pd.DataFrame, statistics: pd.DataFrame, sweep: dict, planned: list[str], *, axis: Axis | None) -> str:
