@@ -1,0 +1,23 @@
+"""Rows to verdicts: paired differences, intervals, p values, multiplicity and power. Sees tables only.
+
+In: the results table, one row a cell, with `test_subjects` and `subject_balanced_accuracy` lists. Out: one row a
+comparison (`compare`), one row a classifier (`baseline_table`), one row a number of seeds (`power_table`).
+"""
+
+from valence.stats.baseline import baseline_table
+from valence.stats.compare import compare
+from valence.stats.paired import PairedDifferences, sign_flip, two_way_interval, two_way_variance
+from valence.stats.power import exact_floor, minimum_detectable, power_table, seeds_needed
+
+__all__ = [
+    "PairedDifferences",
+    "baseline_table",
+    "compare",
+    "exact_floor",
+    "minimum_detectable",
+    "power_table",
+    "seeds_needed",
+    "sign_flip",
+    "two_way_interval",
+    "two_way_variance",
+]
