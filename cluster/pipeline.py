@@ -15,11 +15,16 @@ from cluster.request import SIMULATED, Request
 from cluster.session import MemoryPeak, Session, ray_session
 from cluster.store import Store
 from valence.axis import Axis
-from valence.cell import Cell, canonical_hash
+from valence.cell import Cell, Recipe, canonical_hash
 from valence.classifiers import CLASSIFIERS
 from valence.datasets import DATASETS, Dataset
 from valence.prepared import Prepared, prepare
+from valence.preprocessing import window_starts
 from valence.splits import Split, make_split
+
+
+TRAIN_SHARE = 0.65
+"""of the subjects, in the cohort-balanced split; for a plan before the simulated cohort is written"""
 
 
 class Listener:
@@ -156,6 +161,13 @@ def planned_training_samples(request: Request) -> dict[str, int]:
             n_train = len(make_split(kind(request.data_root), input, request.split).train)
         counts[input] = n_train * samples_per_subject(kind, input, request.preset.recipes[input])
     return counts
+
+
+def samples_per_subject(kind: type[Dataset], input: str, recipe: Recipe) -> int:
+    """Windows, or clips of DE features, that one subject gives."""
+    if input == "de":
+        return kind.n_clips
+    return kind.n_clips * len(window_starts(round(kind.clip_s * recipe.sfreq_hz), recipe=recipe))
 
 
 def needs_axis(request: Request) -> bool:

@@ -38,6 +38,8 @@ def prepare_environment() -> None:
     """Set what Ray and Tune read at import, where the user has not."""
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+    # Tune warns of every trial without its own result files, Ray of the token that it makes by itself
+    logging.getLogger("ray").setLevel(logging.ERROR)
 
 
 @dataclass
@@ -53,6 +55,11 @@ class Session:
     def n_slots(self) -> int:
         """Packs that can train at once: one a GPU, else one a CPU core."""
         return self.n_gpus or self.n_cpus
+
+
+def local_slots() -> int:
+    """CPU cores this process may use: the packs that a cluster of this machine's own trains at once without a GPU."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager

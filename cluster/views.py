@@ -61,7 +61,7 @@ def build(
             allowed="a complete grid, or --partial, which says so on top of the report",
             do="run the sweep's command again to finish it, or add --partial",
         )
-    statistics, fresh = _statistics(store, rows, planned=planned, say=say)
+    statistics, fresh = _statistics(store, rows, sweep=sweep, say=say)
     report = store.folder / "report.html"
     if fresh or not report.exists():
         replace(report, _report(rows, statistics, sweep, planned, axis=_axis(store, sweep)).encode())
@@ -100,22 +100,32 @@ def union_of_plans(store: Store, names: Sequence[str] | None) -> dict:
 
 
 def _statistics(
-    store: Store, rows: pd.DataFrame, *, planned: Sequence[str], say: Callable[[str], None]
+    store: Store, rows: pd.DataFrame, *, sweep: dict, say: Callable[[str], None]
 ) -> tuple[pd.DataFrame, bool]:
     """The statistics of rows, and whether they had to be computed."""
     path = store.folder / "statistics.parquet"
     state = [(row.cell_id, row.status, int(row.attempts)) for row in rows.itertuples()]
-    digest = canonical_hash([VIEW_VERSION, sorted(planned), sorted(state)])
+    digest = canonical_hash([VIEW_VERSION, [cell["cell_id"] for cell in sweep["cells"]], sorted(state)])
     if path.exists() and (pq.read_schema(path).metadata or {}).get(b"cells") == digest.encode():
         return pq.read_table(path).to_pandas(), False
     say("statistics: paired differences, intervals, Holm")
     from valence.stats import compare
 
-    statistics = compare(rows)
+    statistics = compare(rows, family_size=_declared_family(sweep))
     table = pa.Table.from_pandas(statistics, preserve_index=False)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"cells": digest.encode()})
     replace(path, parquet_bytes(table))
     return statistics, True
+
+
+def _declared_family(sweep: dict) -> int:
+    """Comparisons of the axis with the baseline that the plan holds for one classifier: the family of Holm."""
+    families: dict[tuple, set] = {}
+    for cell in sweep["cells"]:
+        if cell["target"] == "vaxis":
+            key = (cell["classifier"], cell["recipe_hash"], cell["dataset_hash"])
+            families.setdefault(key, set()).add((cell["strategy"], cell["lambda_"], cell["axis"]))
+    return max(map(len, families.values()), default=0)
 
 
 def _axis(store: Store, sweep: dict) -> Axis | None:
@@ -145,6 +155,7 @@ def _report(rows: pd.DataFrame, statistics: pd.DataFrame, sweep: dict, planned: 
         "exclusions": sweep["exclusions"],
         "failures": failed[columns].to_dict("records"),
         "seconds": float(rows["seconds"].sum()),
+        "family": f"{_declared_family(sweep)} comparisons of the axis with the baseline for each classifier",
         "versions": json.loads(rows["versions"].iloc[0]) if len(rows) else {},
         "generated_from": canonical_hash(planned),
     }

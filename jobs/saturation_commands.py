@@ -8,6 +8,7 @@ from rich.table import Table
 from cluster import pipeline, tracking
 from cluster.cost import table_seconds
 from cluster.request import Request, output_folder, resolve
+from cluster.session import local_slots
 from cluster.store import Store
 from jobs.terminal import Terminal, baseline_table, console, duration, number, statistics_table, summary
 from valence.classifiers import CLASSIFIERS
@@ -69,7 +70,7 @@ def show_plan(options) -> int:
         f"power: {len(seeds)} paired seeds detect a difference of {number(minimum_detectable(len(seeds)), '.4f')} "
         "in balanced accuracy (80 % power, two-sided .05, sd of a paired difference .010, before Holm)"
     )
-    cores = pipeline.local_slots()
+    cores = local_slots()
     console.print(f"time: {total / 3600:.2f} core hours, about {duration(total / cores)} on this machine's {cores} cores")
     console.print(f"LLM: {request.llm.name}, {request.n_paraphrases} paraphrases a story" if pipeline.needs_axis(request) else "LLM: not needed")
     for exclusion in grid.exclusions:
