@@ -1,0 +1,64 @@
+"""Classifiers of braindecode, one row each. braindecode is imported when one is built, not before.
+
+Input: windows (batch, n_chans, n_times) in µV times the recipe's scale. Each ends in `final_layer`, the tap.
+Sources: Lawhern et al. 2018, EEGNet; Schirrmeister et al. 2017, ShallowFBCSPNet; in the form of braindecode 1.8.
+"""
+
+import importlib
+import warnings
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from valence.classifiers import CLASSIFIERS, Classifier
+from valence.fast_layers import ChannelsAsInput, SpatialFirst
+from valence.signal import SignalSpec
+
+
+def build(architecture: str, options: dict, spec: SignalSpec) -> nn.Module:
+    """A freshly initialised module of braindecode.models."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # braindecode's use of mne montages
+        warnings.simplefilter("ignore", DeprecationWarning)  # EEGNet's final layer, chosen explicitly below
+        models = importlib.import_module("braindecode.models")
+        return getattr(models, architecture)(
+            n_chans=spec.n_chans, n_times=spec.n_times, n_outputs=spec.n_outputs, sfreq=spec.sfreq, **options
+        )
+
+
+def accelerate_eegnet(module: Any) -> nn.Module:
+    """Spatial filter before the temporal one."""
+    module.conv_spatial = SpatialFirst(module.conv_temporal, module.bnorm_temporal, module.conv_spatial)
+    module.conv_temporal = nn.Identity()
+    module.bnorm_temporal = nn.Identity()
+    return module
+
+
+def accelerate_shallow(module: Any) -> nn.Module:
+    """Merged convolution over time with electrodes as channels."""
+    merged = module.conv_time_spat
+    module.conv_time_spat = ChannelsAsInput(merged.conv_time, merged.conv_spat)
+    return module
+
+
+for row in (
+    Classifier(
+        name="EEGNet",
+        family="compact CNN",
+        input="windows",
+        build=partial(build, "EEGNet", {"final_layer_with_constraint": False}),
+        accelerate=accelerate_eegnet,
+        windows_per_second=1,
+        published={"faced": 0.4090, "seed-v": 0.2961},
+    ),
+    Classifier(
+        name="ShallowFBCSPNet",
+        family="compact CNN",
+        input="windows",
+        build=partial(build, "ShallowFBCSPNet", {}),
+        accelerate=accelerate_shallow,
+        windows_per_second=1,
+    ),
+):
+    CLASSIFIERS.add(row.name, row, source=__name__)

@@ -1,0 +1,47 @@
+"""The parts of a training step: optimizer, learning rate, batch order, and how hard two losses pull."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from valence.cell import Recipe
+
+
+def make_optimizer(model: nn.Module, strategy: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW over classifier and strategy; scalars of a strategy, such as a temperature, do not decay."""
+    own = list(strategy.parameters())
+    scalars = [parameter for parameter in own if not parameter.ndim]
+    groups: list[dict[str, Any]] = [
+        {"params": list(model.parameters()) + [parameter for parameter in own if parameter.ndim]},
+        {"params": scalars, "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+
+
+def learning_rate(recipe: Recipe, *, step: int, steps_per_epoch: int) -> float:
+    """Linear warm-up from 0 to the peak, then a cosine that reaches the final rate in the last step."""
+    warmup, total = recipe.warmup_epochs * steps_per_epoch, recipe.epochs * steps_per_epoch
+    if step < warmup:
+        return recipe.learning_rate * (step + 1) / warmup
+    progress = (step - warmup) / max(total - 1 - warmup, 1)
+    span = recipe.learning_rate - recipe.final_learning_rate
+    return recipe.final_learning_rate + span * (1 + math.cos(math.pi * min(progress, 1.0))) / 2
+
+
+def shuffled(rows: np.ndarray, batch_size: int, order: torch.Generator) -> list[torch.Tensor]:
+    """All rows in random order, in batches; a last batch of one is left out, as it has no variance to normalise by."""
+    mixed = torch.from_numpy(rows)[torch.randperm(len(rows), generator=order)]
+    batches = list(mixed.split(batch_size))
+    return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 else batches
+
+
+def gradient_ratio(auxiliary: torch.Tensor, entropy: torch.Tensor, tap: torch.Tensor) -> torch.Tensor:
+    """‖∂ auxiliary/∂ tap‖ / ‖∂ entropy/∂ tap‖, of the unpooled features that both losses pass through; a scalar."""
+    pulls = torch.autograd.grad(auxiliary, tap, retain_graph=True, allow_unused=True)[0]
+    if pulls is None:
+        return torch.zeros((), device=tap.device)
+    return pulls.norm() / torch.autograd.grad(entropy, tap, retain_graph=True)[0].norm().clamp(min=1e-20)

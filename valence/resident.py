@@ -1,0 +1,112 @@
+"""Prepared arrays to tensors on the device of training: rows of a split, and DE features normalised.
+
+Windows stay where `prepare` put them: on a CPU the memory-mapped file itself is the tensor, shared by all processes
+that train from it. DE features are small, and are normalised once for all cells of a pack.
+"""
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from valence.errors import BadInput
+
+if TYPE_CHECKING:
+    from valence.prepared import Prepared
+    from valence.splits import Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resident:
+    """A data set on a device. x, labels, clips and subjects have one row per sample of Prepared."""
+
+    x: torch.Tensor
+    labels: torch.Tensor
+    clips: torch.Tensor
+    subjects: torch.Tensor
+    train: np.ndarray
+    """int64, rows of the training subjects, ascending; so are validation and test"""
+    validation: np.ndarray
+    test: np.ndarray
+
+
+_held: dict[tuple, Resident] = {}
+
+
+def resident(prepared: "Prepared", split: "Split", *, de_normalisation: str, device: str) -> Resident:
+    """The data of a split on a device. The last one asked for is kept, for the other cells of a pack.
+
+    Raises
+    ------
+    BadInput : where a subject of the split has no samples.
+    """
+    key = (prepared.hash, split.name, split.train, split.validation, split.test, de_normalisation, str(device))
+    if key not in _held:
+        made = _load(prepared, split, de_normalisation=de_normalisation, device=device)
+        _held.clear()
+        _held[key] = made
+    return _held[key]
+
+
+def _load(prepared: "Prepared", split: "Split", *, de_normalisation: str, device: str) -> Resident:
+    train = rows_of(prepared, split.train)
+    x: np.ndarray = prepared.x
+    if prepared.spec.n_bands:
+        x = normalise_de(x, subjects=prepared.subjects, train=train, how=de_normalisation)
+    return Resident(
+        x=_tensor(x).to(device),
+        labels=torch.tensor(prepared.labels, dtype=torch.int64, device=device),
+        clips=torch.tensor(prepared.clips, dtype=torch.int64, device=device),
+        subjects=torch.tensor(prepared.subjects, dtype=torch.int64, device=device),
+        train=train,
+        validation=rows_of(prepared, split.validation),
+        test=rows_of(prepared, split.test),
+    )
+
+
+def rows_of(prepared: "Prepared", names: tuple[str, ...]) -> np.ndarray:
+    """Ascending rows of all samples of these subjects. Raises BadInput where one of them has none."""
+    number = {name: index for index, name in enumerate(prepared.subject_names)}
+    missing = [name for name in names if name not in number]
+    if missing:
+        raise BadInput(
+            f"the split names subjects without recordings: {', '.join(missing)}",
+            allowed=f"{len(number)} subjects, {prepared.subject_names[0]} to {prepared.subject_names[-1]}",
+            do="make the split for the data set at hand",
+        )
+    return np.flatnonzero(np.isin(prepared.subjects, [number[name] for name in names]))
+
+
+def normalise_de(x: np.ndarray, *, subjects: np.ndarray, train: np.ndarray, how: str) -> np.ndarray:
+    """Z-score DE features per channel and band; no label is used.
+
+    Parameters
+    ----------
+    x : float, (n_samples, n_chans, n_seconds, n_bands), natural-log µV².
+    subjects : (n_samples,).
+    train : rows of training subjects.
+    how : "train", mean and sd over samples and seconds of the training subjects; "subject", over those of each subject
+        by itself, test subjects included, so that a subject's classification waits for all its clips.
+
+    Returns
+    -------
+    float32, the shape of x. A channel and band that never varies becomes 0.
+    """
+    groups = [(train, np.arange(len(x)))]
+    if how == "subject":
+        groups = [(rows, rows) for rows in (np.flatnonzero(subjects == subject) for subject in np.unique(subjects))]
+    normalised = np.empty(x.shape, dtype=np.float32)
+    for fitted_on, applied_to in groups:
+        sample = np.asarray(x[fitted_on], dtype=np.float64)
+        mean = sample.mean((0, 2), keepdims=True)
+        sd = sample.std((0, 2), keepdims=True)
+        normalised[applied_to] = (x[applied_to] - mean) / np.where(sd > 1e-8, sd, 1.0)
+    return normalised
+
+
+def _tensor(x: np.ndarray) -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # nothing here writes to it
+        return torch.from_numpy(x)

@@ -1,0 +1,129 @@
+"""Axis and seed to a target: what a strategy aligns features to. Target and strategy are two axes of the grid.
+
+A control is the same loss with another target, so every target carries all three parts that a strategy may read:
+values (per class and per clip), prototypes, and a dissimilarity of classes.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from valence.cell import derive_seed
+from valence.errors import BadInput
+from valence.registry import Registry
+
+if TYPE_CHECKING:
+    from valence.axis import Axis
+
+
+@dataclass(frozen=True)
+class Target:
+    """What features are aligned to. All arrays are float64."""
+
+    name: str
+    class_values: np.ndarray
+    """(n_classes,), z-scored over classes"""
+    clip_values: np.ndarray
+    """(n_clips,), the value of a clip's class where the target has nothing finer"""
+    prototypes: np.ndarray
+    """(n_classes, d), rows of length 1"""
+    dissimilarity: np.ndarray
+    """(n_classes, n_classes), symmetric, diagonal 0"""
+
+
+@dataclass(frozen=True)
+class TargetContext:
+    """What a target is made from."""
+
+    class_of_clip: np.ndarray | tuple[int, ...]
+    """(n_clips,), class index of each clip"""
+    n_classes: int
+    axis: "Axis | None"
+    seed: int
+    """the cell's seed: a drawn target is drawn anew for each, so that seeds average over draws"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetBuilder:
+    """One entry of the registry."""
+
+    build: Callable[[TargetContext, int], tuple[np.ndarray, np.ndarray]]
+    """context and draw number to class values (n_classes,) and prototypes (n_classes, d), in any scale"""
+    needs_axis: bool
+    numbered: bool
+    """the name takes a draw number: permuted_1, permuted_2, …"""
+    meaning: str
+
+
+TARGETS: Registry[TargetBuilder] = Registry("target", __name__)
+
+
+def canonical_target(name: str) -> str:
+    """The one spelling of a target's name: "permuted" is "permuted_1". Raises BadInput for what is not a target."""
+    base, index = _parse(name)
+    return f"{base}_{index}" if TARGETS[base].numbered else base
+
+
+def make_target(name: str, context: TargetContext) -> Target:
+    """The target of one cell.
+
+    Raises
+    ------
+    BadInput : for an unknown name, or where the axis is missing or has another number of classes.
+    """
+    base, index = _parse(name)
+    builder = TARGETS[base]
+    if context.n_classes < 2:
+        raise BadInput(f"n_classes is {context.n_classes}", allowed="2 or more", do="take another data set")
+    if builder.needs_axis:
+        _check_axis(name, context)
+    values, prototypes = builder.build(context, index)
+    values = _zscore(values)
+    return Target(
+        name=f"{base}_{index}" if builder.numbered else base,
+        class_values=values,
+        clip_values=values[np.asarray(context.class_of_clip)],
+        prototypes=prototypes / np.linalg.norm(prototypes, axis=1, keepdims=True),
+        dissimilarity=np.abs(values[:, None] - values[None, :]),
+    )
+
+
+def draw(name: str, context: TargetContext, index: int) -> np.random.Generator:
+    """Random numbers of draw `index` of a target: they depend on the name, the index and the cell's seed alone."""
+    return np.random.default_rng(derive_seed(f"target/{name}/{index}/{context.seed}", "draw"))
+
+
+def _parse(name: str) -> tuple[str, int]:
+    if name in TARGETS:
+        return name, 1
+    match = re.fullmatch(r"(.+)_([1-9][0-9]*)", name)
+    if match and match[1] in TARGETS:
+        if TARGETS[match[1]].numbered:
+            return match[1], int(match[2])
+        raise BadInput(f"target {name!r}", allowed=match[1], do=f"{match[1]} is not drawn: leave the number out")
+    TARGETS[name]  # raises, with close matches
+    raise AssertionError("unreachable")
+
+
+def _check_axis(name: str, context: TargetContext) -> None:
+    if context.axis is None:
+        raise BadInput(
+            f"target {name!r} without an axis",
+            allowed="an axis for this target",
+            do="fit one, or use the target random",
+        )
+    n_positions = len(context.axis.class_positions)
+    if n_positions != context.n_classes:
+        raise BadInput(
+            f"an axis with {n_positions} classes for a data set with {context.n_classes}",
+            allowed="one class position for each class of the data set",
+            do="fit the axis on stories of the data set's classes",
+        )
+
+
+def _zscore(values: np.ndarray) -> np.ndarray:
+    values = np.asarray(values, dtype=np.float64)
+    return (values - values.mean()) / values.std()
