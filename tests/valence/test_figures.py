@@ -1,0 +1,118 @@
+"""Figures show the numbers of their tables, and no others."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tests.valence.synthetic_rows import results_table
+from valence import figures
+from valence.stats import baseline_table, compare
+
+EFFECTS = {("EEGNet", "rsa", "vaxis"): -0.06}
+TARGETS = ("random_1", "vaxis", "permuted_1", "arousal")
+
+
+@pytest.fixture(scope="module")
+def table():
+    rows = results_table(classifiers=["EEGNet"], targets=TARGETS, effects=EFFECTS)
+    return compare(rows, n_bootstrap=300).query("comparison == 'baseline'")
+
+
+def points(figure):
+    """(y, x, low, high, symbol) of every drawn point, from the top of the figure down."""
+    found = []
+    for trace in json.loads(figure.to_json())["data"]:
+        if trace["x"] == [None]:
+            continue
+        parts = (
+            trace["y"],
+            trace["x"],
+            trace["error_x"]["arrayminus"],
+            trace["error_x"]["array"],
+            trace["marker"]["symbol"],
+        )
+        found += list(zip(*parts, strict=True))
+    return sorted(found)
+
+
+def test_forest_shows_every_row_of_the_table(table):
+    drawn = points(figures.forest(table))
+    assert len(drawn) == len(table) == 16
+    kinds = table["target"].map({"vaxis": 0, "permuted_1": 1, "random_1": 2, "arousal": 3})
+    ordered = table.assign(kind=kinds).sort_values(["strategy", "kind"])
+    _, x, below, above, _ = (np.array(part) for part in zip(*drawn, strict=True))
+    np.testing.assert_allclose(x.astype(float), ordered["delta"])
+    np.testing.assert_allclose((x - below).astype(float), ordered["ci_low"])
+    np.testing.assert_allclose((x + above).astype(float), ordered["ci_high"])
+
+
+def test_forest_marks_kind_by_shape_and_verdict_by_filling(table):
+    symbols = [symbol for *_, symbol in points(figures.forest(table))]
+    assert symbols[8:12] == ["circle", "diamond-open", "square-open", "triangle-up-open"]  # rsa: only the axis hurts
+    figure = figures.forest(table)
+    assert [trace.name for trace in figure.data if trace.showlegend is not False] == [
+        "LLM axis", "permuted", "random", "other target",
+    ]  # fmt: skip
+    assert len({trace.marker.color for trace in figure.data}) == 4
+
+
+def test_forest_has_header_zero_line_and_band(table):
+    figure = figures.forest(table)
+    band, zero = figure.layout.shapes
+    assert (band.x0, band.x1, zero.x0) == (-0.01, 0.01, 0)
+    assert "EEGNet" in figure.layout.title.text
+    assert f"{table['baseline'].iloc[0]:.3f}" in figure.layout.title.text
+    hover = " ".join(text for trace in figure.data for text in trace.text or ())
+    assert "rsa → vaxis" in hover
+    assert "hurts" in hover
+
+
+def test_forest_without_intervals_or_values():
+    rows = results_table(classifiers=["EEGNet"], n_seeds=1, failures={("EEGNet", "rsa", "vaxis", 0): "boom"})
+    table = compare(rows).query("comparison == 'baseline'")
+    drawn = points(figures.forest(table))
+    assert [x for _, x, *_ in drawn].count(None) == 1
+    assert all(below is None for _, _, below, *_ in drawn)
+
+
+def test_forest_tells_two_axes_and_two_strengths_apart(table):
+    vaxis = table[table["target"] == "vaxis"]
+    both = figures.forest(vaxis.assign(axis="aaaaaaaa").merge(vaxis.assign(axis="bbbbbbbb"), how="outer"))
+    assert len(both.layout.yaxis.ticktext) == 8
+    strengths = figures.forest(vaxis.assign(lambda_=0.1).merge(vaxis.assign(lambda_=0.5), how="outer"))
+    assert len(set(strengths.layout.yaxis.ticktext)) == 8
+
+
+def test_names_are_escaped(table):
+    figure = figures.forest(table.assign(strategy="<b>x</b>", classifier="<i>y</i>"))
+    text = figure.to_json()
+    assert "<b>x" not in text.replace("<b>&lt;", "")
+    assert "<i>y" not in text
+
+
+def test_baseline_accuracies():
+    table = baseline_table(results_table(), n_bootstrap=300)
+    figure = figures.baseline_accuracies(table)
+    [trace] = figure.data
+    ordered = table.sort_values("mean")
+    np.testing.assert_allclose(trace.x, ordered["mean"])
+    assert list(figure.layout.yaxis.ticktext) == list(ordered["classifier"])
+    assert figure.layout.shapes[0].x0 == pytest.approx(1 / 9)
+    assert figure.layout.annotations[0].text == "chance 1/9"
+
+
+def test_axis_positions_are_sorted_and_labelled():
+    axis = SimpleNamespace(
+        llm="tiny",
+        layer=-2,
+        explained_variance=0.5,
+        classes=("b", "a", "c"),
+        class_positions=np.array([0.2, -1.3, 1.1]),
+    )
+    figure = figures.axis_positions(axis)
+    assert list(figure.layout.yaxis.ticktext) == ["a", "b", "c"]
+    assert list(figure.data[1].x) == [-1.3, 0.2, 1.1]
+    assert list(figure.data[1].text) == ["−1.30", "+0.20", "+1.10"]
+    assert "50 %" in figure.layout.title.text

@@ -1,0 +1,268 @@
+"""The report: whole, identical for identical input, closed to the network and to what strangers wrote."""
+
+import base64
+import io
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.valence.synthetic_rows import results_table
+from valence import report_text
+from valence.report import render_report
+from valence.stats import compare
+
+HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>"
+EFFECTS = {("EEGNet", "rsa", target): -0.06 for target in ("vaxis", "permuted_1", "random_1")}
+EFFECTS |= {("de_mlp", "kd_prototypes", "vaxis"): 0.05}
+QUIET = {"seeds": 0.003, "subjects": 0.002, "noise": 0.01}
+
+
+def an_axis(**changes):
+    facts = {
+        "llm": "SmolLM2-135M-Instruct", "llm_hash": "9f8e", "layer": -2, "pooling": "last", "method": "centroid_pca",
+        "n_paraphrases": 12, "engine": "transformers", "dtype": "float32", "explained_variance": 0.483,
+        "classes": ("anger", "neutral", "joy"), "class_positions": np.array([-1.2, 0.1, 1.1]), "digest": "a1b2c3d4",
+        "notes": {"sign_rule": "all stories", "agrees": False, "style": {"person": 0.41}, "warnings": ["Joy is low"]},
+    }  # fmt: skip
+    return SimpleNamespace(**facts | changes)
+
+
+def a_sweep(rows, **changes):
+    failed = rows[rows["status"] == "failed"]
+    return {
+        "command": "python -m jobs.saturation_grid --preset quick",
+        "preset": "quick",
+        "dataset": "simulated",
+        "dataset_facts": {
+            "n_subjects": 4, "split": "cohort-balanced:0", "train": ["s1", "s2"], "validation": ["s3"], "test": ["s4"],
+        },
+        "n_cells": len(rows),
+        "n_done": len(rows) - len(failed),
+        "n_failed": len(failed),
+        "partial": False,
+        "exclusions": [{"classifier": "EEGNet", "strategy": "lora", "target": "vaxis", "reason": "no linear layer"}],
+        "failures": failed[["cell_id", "classifier", "strategy", "target", "seed", "error"]].to_dict("records"),
+        "family": "vaxis against none, 4 strategies",
+        "seconds": 7200.0,
+        "peak_memory_bytes": 2**31,
+        "versions": {"torch": "2.13.0"},
+        "generated_from": "0011223344556677",
+    } | changes  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tables():
+    failures = {("EEGNet", "aux_mse", "vaxis", 2): f"RuntimeError: {HOSTILE}"}
+    rows = results_table(classifiers=["EEGNet", "de_mlp"], effects=EFFECTS, spread=QUIET, failures=failures)
+    return rows, compare(rows, n_bootstrap=500)
+
+
+@pytest.fixture(scope="module")
+def page(tables):
+    rows, statistics = tables
+    return render_report(rows, statistics, a_sweep(rows), axis=an_axis())
+
+
+class Elements(HTMLParser):
+    """Every element with its attributes, and the text outside scripts and styles."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.found, self.words, self._open = [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        self._open.append(tag)
+
+    def handle_endtag(self, tag):
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if not {"script", "style"} & set(self._open):
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+def figures_of(page):
+    """JSON of the figures by name."""
+    found = re.findall(r'<script type="application/json" id="([\w-]+)-json">(.*?)</script>', page, re.DOTALL)
+    return {name: json.loads(text) for name, text in found}
+
+
+def test_same_input_gives_the_same_bytes(tables, page):
+    rows, statistics = tables
+    again = render_report(rows.copy(), statistics.copy(), a_sweep(rows), axis=an_axis())
+    assert again == page
+
+
+def test_nothing_is_loaded_from_anywhere(page):
+    for tag, attributes in Elements(page).found:
+        assert tag not in ("link", "iframe", "img", "object", "embed", "base")
+        assert "src" not in attributes
+        if attributes.get("href", "").startswith("http"):
+            assert tag == "a"
+    assert "default-src 'none'" in page
+    assert "Plotly" in page
+    styles = "".join(re.findall(r"<style>(.*?)</style>", page, re.DOTALL))
+    assert "url(" not in styles
+    assert "@import" not in styles
+
+
+def test_words_of_strangers_stay_words(tables):
+    rows, statistics = tables
+    strange = statistics.assign(strategy=statistics["strategy"].replace("rsa", HOSTILE))
+    sweep = a_sweep(
+        rows, family=HOSTILE, command=HOSTILE, versions={HOSTILE: HOSTILE}, preset=HOSTILE,
+        exclusions=[{"classifier": HOSTILE, "strategy": "a", "target": "b", "reason": HOSTILE}],
+    )  # fmt: skip
+    axis = an_axis(llm=HOSTILE, notes={HOSTILE: [HOSTILE]}, classes=(HOSTILE, "b", "c"))
+    page = render_report(rows.assign(device=HOSTILE), strange, sweep, axis=axis)
+    elements = Elements(page).found
+    assert not [tag for tag, _ in elements if tag == "img"]
+    assert not [name for _, attributes in elements for name in attributes if name.startswith("on")]
+    scripts = [attributes for tag, attributes in elements if tag == "script"]
+    assert len(scripts) == len(figures_of(page)) + 2
+    assert "alert(&#39;x&#39;)" in page
+
+
+def test_verdicts_on_top_are_those_of_the_table(tables, page):
+    _, statistics = tables
+    tested = statistics[(statistics["comparison"] == "baseline") & (statistics["target"] == "vaxis")]
+    tiles = dict(re.findall(r'<b class="(\w+)">(\d+)</b>', page))
+    assert {name: int(n) for name, n in tiles.items()} == {
+        verdict: int((tested["verdict"] == verdict).sum()) for verdict in report_text.VERDICTS
+    }
+    text = Elements(page).text
+    assert "Of 8 comparisons with the axis, 1 helped and 1 hurt." in text
+    assert "1 of these goes beyond what a permuted or random target does" in text
+    assert re.search(r"EEGNet : balanced accuracy 0\.\d{3} without alignment; rsa \(−0\.06\d\) hurts", text)
+
+
+def test_every_section_is_there(page):
+    text = Elements(page).text
+    for words in (
+        "Data set simulated",
+        "no linear layer",
+        "RuntimeError: <script>alert",
+        "No subject is in two parts of the split",
+        "train: 2 subjects",
+        "SmolLM2-135M-Instruct",
+        "48.3 %",
+        "sign rule",
+        "person: 0.41",
+        "Joy is low",
+        "Declared before the run: vaxis against none, 4 strategies",
+        "the confirmatory families have 4 members",
+        "Scientific Data 10:740",
+        "arXiv:2606.00129",
+        "torch 2.13.0",
+        "hierarchical bootstrap over subjects and seeds",
+        "9 to 10 seeds",
+        "2.00 GiB",
+        "0011223344556677",
+    ):
+        assert words in text, words
+
+
+def test_downloads_are_the_whole_tables(tables, page):
+    _, statistics = tables
+    links = {
+        attributes["download"]: attributes["href"]
+        for tag, attributes in Elements(page).found
+        if "download" in attributes
+    }
+    assert set(links) == {"statistics.csv", "baselines.csv", "cells.csv"}
+    content = base64.b64decode(links["statistics.csv"].split(",", 1)[1])
+    again = pd.read_csv(io.BytesIO(content))
+    assert list(again.columns) == list(statistics.columns)
+    np.testing.assert_allclose(again["delta"], statistics["delta"], rtol=1e-12)
+
+
+def test_figures_hold_the_numbers_of_the_tables(tables, page):
+    _, statistics = tables
+    figures = figures_of(page)
+    assert list(figures) == ["forest-0", "forest-1", "baselines", "axis"]
+    drawn = sorted(x for trace in figures["forest-0"]["data"] for x in trace["x"] if x is not None)
+    table = statistics[(statistics["classifier"] == "EEGNet") & (statistics["comparison"] == "baseline")]
+    np.testing.assert_allclose(drawn, sorted(table["delta"]))
+
+
+def test_light_and_dark_and_narrow_pages_are_provided_for(page):
+    assert 'name="viewport"' in page
+    assert "prefers-color-scheme: dark" in page
+    assert "max-width: 560px" in page
+    assert 'format: "svg"' in page
+
+
+@pytest.mark.parametrize("partial", [True, False])
+def test_a_partial_sweep_says_so_on_top(tables, partial):
+    rows, statistics = tables
+    page = render_report(rows, statistics, a_sweep(rows, partial=partial, n_cells=999), axis=None)
+    assert ('<div class="banner"' in page) == partial
+    if partial:
+        assert "of 999 planned cells" in page
+        assert page.index('<div class="banner"') < page.index("<h1>")
+
+
+def test_a_subject_in_two_parts_is_called_out(tables):
+    rows, statistics = tables
+    facts = {"train": ["s1", "s2"], "validation": ["s2"], "test": ["s3"]}
+    page = render_report(rows, statistics, a_sweep(rows, dataset_facts=facts), axis=None)
+    assert "A subject is in two parts of the split" in page
+    assert "No subject is in two parts" not in page
+
+
+def test_few_seeds_are_said_to_be_too_few():
+    rows = results_table(classifiers=["EEGNet"], effects=EFFECTS, n_seeds=3)
+    page = render_report(rows, compare(rows, n_bootstrap=200), a_sweep(rows), axis=an_axis())
+    text = Elements(page).text
+    assert "With 3 seeds the smallest p an exact test can give is 0.25" in text
+    assert "no effect of any size could have been called" in text
+
+
+@pytest.mark.parametrize("n_rows", [0, 3])
+def test_nothing_to_compare_is_a_page_too(n_rows):
+    rows = results_table(classifiers=["EEGNet"], n_seeds=3).iloc[:n_rows]  # the baseline alone, or nothing
+    text = Elements(render_report(rows, compare(rows), {}, axis=None)).text
+    assert "No comparison of the axis with the baseline has been made." in text
+    assert "This sweep used no axis of an LLM." in text
+
+
+def test_a_baseline_that_failed_whole():
+    failures = {("EEGNet", "none", "none", seed): "boom" for seed in range(3)}
+    rows = results_table(classifiers=["EEGNet"], n_seeds=3, failures=failures)
+    text = Elements(render_report(rows, compare(rows), a_sweep(rows), axis=an_axis())).text
+    assert "EEGNet : balanced accuracy – without alignment; 4 undecided" in text
+
+
+def test_statistics_read_back_from_parquet_give_the_same_page(tables, page, tmp_path):
+    rows, statistics = tables
+    statistics.to_parquet(tmp_path / "statistics.parquet")
+    again = render_report(rows, pd.read_parquet(tmp_path / "statistics.parquet"), a_sweep(rows), axis=an_axis())
+    assert again == page
+
+
+def test_numbers_are_written_for_people():
+    assert report_text.number(-0.0512, sign=True) == "−0.051"
+    assert report_text.number(-0.0001, sign=True) == "0.000"
+    assert report_text.number(float("nan")) == report_text.number(None) == "–"
+    assert report_text.p_value(0.0002) == "<0.001"
+    assert report_text.listed(["a", "b", "c"]) == "a, b and c"
+    assert report_text.listed(["a"]) == "a"
+
+
+def test_report_and_statistics_need_no_torch():
+    code = "import sys, valence.report, valence.stats; sys.exit('torch' in sys.modules or 'ray' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

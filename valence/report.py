@@ -1,0 +1,222 @@
+"""Tables to one HTML file that opens from disk: verdicts in plain words, figures, tables, methods. No network."""
+
+import base64
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import jinja2
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import plotly.io
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from valence import figures, report_tables, report_text
+from valence.report_methods import REFERENCES, methods
+from valence.stats import baseline_table
+from valence.stats.arms import checked
+
+if TYPE_CHECKING:
+    from valence.axis import Axis
+
+SWEEP = (
+    *("command", "preset", "dataset", "dataset_facts", "n_cells", "n_done", "n_failed", "partial", "exclusions"),
+    *("failures", "family", "seconds", "peak_memory_bytes", "versions", "generated_from"),
+)
+BLOCK = ["dataset", "split", "classifier", "recipe"]
+
+
+def render_report(rows: pd.DataFrame, statistics: pd.DataFrame, sweep: dict, *, axis: "Axis | None") -> str:
+    """The report of a sweep as one HTML text.
+
+    Parameters
+    ----------
+    rows : the results table, one row a cell, failed ones included.
+    statistics : `valence.stats.compare` of these rows.
+    sweep : what the tables do not know: command, preset, dataset, dataset_facts (n_subjects, split, train, validation,
+        test), n_cells, n_done, n_failed, partial, exclusions, failures, family, seconds, peak_memory_bytes, versions,
+        generated_from. What is missing is left out of the page.
+    axis : the LLM's axis, None where the sweep used none.
+
+    Returns
+    -------
+    str : identical for identical input; it holds no time and no random name. Everything from outside is escaped.
+    """
+    rows = checked(rows)
+    sweep = dict.fromkeys(SWEEP) | sweep
+    baselines = baseline_table(rows)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("valence"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2").render(
+        plotly_js=Markup(get_plotlyjs().replace("</script", "<\\/script")),  # noqa: S704 our dependency's own code
+        sweep=sweep,
+        summary=_summary(statistics, baselines, axis),
+        classifiers=_classifiers(statistics),
+        controls=_controls(statistics),
+        baselines=report_tables.baselines(baselines),
+        baseline_figure=_figure(figures.baseline_accuracies(baselines), "baselines") if len(baselines) else "",
+        axis=_axis(axis),
+        data=_data(sweep, rows),
+        exclusions=_entries(sweep["exclusions"] or ()),
+        failures=_entries(sweep["failures"] or ()),
+        power=report_tables.power(statistics),
+        multiplicity=report_text.multiplicity(statistics),
+        methods=methods(statistics, sweep, axis=axis),
+        references=REFERENCES,
+        compute=report_tables.compute(rows),
+        downloads=_downloads(rows, statistics, baselines),
+        constants=_constants(statistics),
+    )
+
+
+def _summary(statistics: pd.DataFrame, baselines: pd.DataFrame, axis: "Axis | None") -> dict:
+    tested = report_text.confirmatory(statistics)
+    means = baselines.set_index(BLOCK)["mean"]
+    lines = [
+        (_block_name(statistics, block), report_text.classifier_sentence(part, baseline=means.get(block, np.nan)))
+        for block, part in tested.groupby(BLOCK, sort=True)
+    ]
+    return {
+        "question": report_text.question(statistics, llm=axis.llm if axis else None),
+        "answer": report_text.answer(statistics),
+        "counts": report_text.verdict_counts(tested),
+        "classifiers": lines,
+    }
+
+
+def _classifiers(statistics: pd.DataFrame) -> list[dict]:
+    """Forest and table of every classifier."""
+    baseline = statistics[statistics["comparison"] == "baseline"]
+    return [
+        {
+            "name": _block_name(statistics, block),
+            "figure": _figure(figures.forest(part), f"forest-{place}"),
+            "table": report_tables.comparisons(part),
+        }
+        for place, (block, part) in enumerate(baseline.groupby(BLOCK, sort=True))
+    ]
+
+
+def _controls(statistics: pd.DataFrame) -> list[dict]:
+    """Content and structure of every classifier."""
+    rows = statistics[statistics["comparison"].isin(["content", "structure"])]
+    return [
+        {"name": _block_name(statistics, block), "table": report_tables.controls(part)}
+        for block, part in rows.groupby(BLOCK, sort=True)
+    ]
+
+
+def _entries(found: Iterable[dict]) -> list[dict[str, str]]:
+    """Exclusions or failures as text: what, which cell, why."""
+    return [
+        {
+            "what": f"{entry.get('classifier')}, {entry.get('strategy')} → {entry.get('target')}"
+            + (f", seed {entry['seed']}" if "seed" in entry else ""),
+            "cell": str(entry.get("cell_id") or ""),
+            "why": str(entry.get("reason") or entry.get("error") or "no reason was recorded"),
+        }
+        for entry in found
+    ]
+
+
+def _block_name(statistics: pd.DataFrame, block: tuple) -> str:
+    """The classifier, and of data set, split and recipe what it takes to tell two blocks of it apart."""
+    same = statistics[statistics["classifier"] == block[2]]
+    more = [
+        value for name, value in zip(BLOCK, block, strict=True) if name != "classifier" and same[name].nunique() > 1
+    ]
+    return " · ".join([block[2], *more])
+
+
+def _figure(figure: go.Figure, name: str) -> dict:
+    """Name and JSON of a figure, safe inside a script element."""
+    text = plotly.io.to_json(figure, engine="json").replace("<", "\\u003c").replace("&", "\\u0026")
+    return {"name": name, "json": Markup(text), "height": int(figure.layout.height)}  # noqa: S704 escaped in this line
+
+
+def _axis(axis: "Axis | None") -> dict | None:
+    if axis is None:
+        return None
+    facts = {
+        "LLM": f"{axis.llm} ({axis.llm_hash})",
+        "layer": report_text.number(axis.layer, 0),
+        "pooling": axis.pooling,
+        "method": axis.method,
+        "paraphrases a story": str(axis.n_paraphrases),
+        "engine": f"{axis.engine}, {axis.dtype}",
+        "explained variance": f"{report_text.number(100 * axis.explained_variance, 1)} % of that between classes",
+        "digest": axis.digest,
+    }
+    return {
+        "facts": list(facts.items()),
+        "notes": [(_label(key), _words(value)) for key, value in axis.notes.items()],
+        "figure": _figure(figures.axis_positions(axis), "axis"),
+        "table": report_tables.axis_positions(axis),
+    }
+
+
+def _label(key: object) -> str:
+    """A field's name as people read it."""
+    text = str(key)
+    return (f"number of {text[2:]}" if text.startswith("n_") else text).replace("_", " ")
+
+
+def _words(value: object) -> str:
+    """A JSON value as people read it."""
+    if isinstance(value, float):
+        return f"{value:.4g}".replace("-", "−")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return "; ".join(f"{_label(key)}: {_words(part)}" for key, part in value.items()) or "–"
+    if isinstance(value, list | tuple):
+        return ", ".join(_words(part) for part in value) or "none"
+    return "–" if value is None else str(value)
+
+
+def _data(sweep: dict, rows: pd.DataFrame) -> dict:
+    facts = dict(sweep["dataset_facts"] or {})
+    parts = {name: sorted(facts.pop(name, None) or ()) for name in ("train", "validation", "test")}
+    sets = [set(part) for part in parts.values()]
+    return {
+        "name": sweep["dataset"] or ", ".join(sorted(set(rows["dataset"]))),
+        "hashes": sorted(set(rows["dataset_hash"]) - {""}),
+        "facts": [(_label(key), _words(value)) for key, value in facts.items()],
+        "parts": list(parts.items()) if any(parts.values()) else [],
+        "disjoint": sum(len(part) for part in sets) == len(set().union(*sets)),
+    }
+
+
+def _constants(statistics: pd.DataFrame) -> dict:
+    if statistics.empty:
+        return {"alpha": "0.05", "equivalence": "0.01", "n_bootstrap": "10,000"}
+    first = statistics.iloc[0]
+    return {
+        "alpha": f"{first['alpha']:g}",
+        "equivalence": f"{first['equivalence']:g}",
+        "n_bootstrap": f"{int(first['n_bootstrap']):,}",
+    }
+
+
+def _downloads(rows: pd.DataFrame, statistics: pd.DataFrame, baselines: pd.DataFrame) -> list[dict]:
+    """Tables with all columns and digits, as CSV inside links."""
+    cells = rows.drop(columns=["test_subjects", "subject_balanced_accuracy", "recall", "versions"], errors="ignore")
+    tables = {"statistics.csv": statistics, "baselines.csv": baselines, "cells.csv": _sorted(cells)}
+    return [
+        {"name": name, "rows": len(table), "link": "data:text/csv;base64," + _base64(table.to_csv(index=False))}
+        for name, table in tables.items()
+    ]
+
+
+def _sorted(cells: pd.DataFrame) -> pd.DataFrame:
+    return cells.sort_values([*BLOCK, "strategy", "target", "lambda_", "axis", "seed"], kind="stable")
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode("ascii")

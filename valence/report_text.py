@@ -1,0 +1,171 @@
+"""Statistics to words: numbers as people read them, the summary on top of a report, the paragraph for a paper."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from valence.stats import exact_floor
+from valence.stats.verdict import CONFIRMATORY
+
+VERDICTS = ("helps", "hurts", "equivalent", "undecided")
+PAPER = "Radwan, Liu, Haydarov, Fu & Elhoseiny 2026, arXiv:2606.00129"
+
+
+def number(value: float | None, digits: int = 3, *, sign: bool = False) -> str:
+    """A number for people: a true minus, a sign where asked for, a dash where there is none."""
+    if value is None or pd.isna(value):
+        return "–"
+    rounded = round(float(value), digits) + 0.0  # -0.0 becomes 0.0
+    text = f"{rounded:+.{digits}f}" if sign and rounded else f"{rounded:.{digits}f}"
+    return text.replace("-", "−")
+
+
+def p_value(p: float | None) -> str:
+    """Three decimals; below .001 as such."""
+    if p is None or pd.isna(p):
+        return "–"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def interval(low: float, high: float, digits: int = 3, *, sign: bool = False) -> str:
+    """[low, high], or a dash."""
+    return "–" if pd.isna(low) else f"[{number(low, digits, sign=sign)}, {number(high, digits, sign=sign)}]"
+
+
+def count(n: int, one: str, many: str = "") -> str:
+    """ "1 seed", "3 seeds"."""
+    return f"{n} {one if n == 1 else many or one + 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """ "a, b and c"."""
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
+
+
+def confirmatory(statistics: pd.DataFrame) -> pd.DataFrame:
+    """The comparisons declared before the run: the LLM's axis against none."""
+    return statistics[statistics["family"].str.startswith(f"{CONFIRMATORY}:")] if len(statistics) else statistics
+
+
+def verdict_counts(statistics: pd.DataFrame) -> dict[str, int]:
+    """How many of the rows have each verdict, in fixed order, zeros included."""
+    return {verdict: int((statistics["verdict"] == verdict).sum()) for verdict in VERDICTS}
+
+
+def question(statistics: pd.DataFrame, *, llm: str | None) -> str:
+    """What was asked, in one sentence or two."""
+    tested = confirmatory(statistics)
+    whose = f" of {llm}" if llm else ""
+    controls = sorted({name.split("_")[0] for name in statistics["target"] if name.startswith(("permuted", "random"))})
+    text = (
+        f"Does an extra loss that aligns an EEG emotion classifier with the valence axis{whose} change its accuracy "
+        f"on the test subjects? {count(tested['classifier'].nunique(), 'classifier')} and "
+        f"{count(tested['strategy'].nunique(), 'form')} of the loss were tried, each against the same network trained "
+        "without it, from the same initial weights and in the same batch order."
+    )
+    if controls:
+        text += f" The same losses were also run with a target that has no content ({listed(controls)})."
+    return text
+
+
+def answer(statistics: pd.DataFrame) -> list[str]:
+    """The verdict over all classifiers, in a few sentences."""
+    tested = confirmatory(statistics)
+    if len(tested) == 0:
+        return ["No comparison of the axis with the baseline has been made."]
+    counts, bound = verdict_counts(tested), number(tested["equivalence"].iloc[0], 2)
+    total = count(len(tested), "comparison")
+    if counts["helps"] + counts["hurts"]:
+        sentences = [f"Of {total} with the axis, {counts['helps']} helped and {counts['hurts']} hurt."]
+        sentences += _content(statistics, tested)
+    elif counts["equivalent"] == len(tested):
+        sentences = [f"In none of {total} did the axis make a difference beyond ±{bound}."]
+    else:
+        sentences = [f"In none of {total} did the axis help or hurt beyond doubt."]
+    if counts["equivalent"] and counts["equivalent"] < len(tested):
+        sentences.append(f"{counts['equivalent']} made no difference beyond ±{bound}.")
+    return sentences + _undecided(tested)
+
+
+def _content(statistics: pd.DataFrame, tested: pd.DataFrame) -> list[str]:
+    """Whether the effects belong to the axis or to any target of its form."""
+    key = ["dataset", "split", "classifier", "recipe", "strategy", "lambda_", "axis"]
+    decided = tested[tested["verdict"].isin(["helps", "hurts"])]
+    content = statistics.loc[statistics["comparison"] == "content", [*key, "verdict"]]
+    both = decided.merge(content, on=key, suffixes=("", "_content"))
+    if both.empty:
+        return ["No control was run beside them, so it is open whether a target without content would do the same."]
+    own = int((both["verdict"] == both["verdict_content"]).sum())
+    if own == len(both):
+        return ["A permuted or random target does not do the same: the effect belongs to the axis."]
+    if own == 0:
+        return ["It is not shown that the axis does more there than a permuted or random target, which has no content."]
+    goes = "goes" if own == 1 else "go"
+    return [
+        f"{own} of these {goes} beyond what a permuted or random target does; for the rest it is not shown that the "
+        "axis does more than such a target, which has no content."
+    ]
+
+
+def _undecided(tested: pd.DataFrame) -> list[str]:
+    undecided = tested[tested["verdict"] == "undecided"]
+    if undecided.empty:
+        return []
+    n_seeds = int(undecided["n_seeds"].max())
+    sentences = [f"{len(undecided)} of {len(tested)} are undecided with {count(n_seeds, 'seed')}."]
+    hopeless = undecided[undecided["n_seeds"].map(exact_floor) * undecided["family_size"] >= undecided["alpha"]]
+    if len(hopeless):
+        n, size = int(hopeless["n_seeds"].max()), int(hopeless["family_size"].max())
+        sentences.append(
+            f"With {count(n, 'seed')} the smallest p an exact test can give is {exact_floor(n):.3g}, "
+            f"too large for a family of {size}: no effect of any size could have been called."
+        )
+    needed = undecided["seeds_needed"].dropna()
+    if len(needed):
+        sentences.append(
+            f"{_about(needed)} seeds would probably decide {'it' if len(undecided) == 1 else 'most of them'}."
+        )
+    stuck = int(undecided["seeds_needed"].isna().sum())
+    if stuck:
+        sentences.append(f"For {stuck} of them the test subjects are the limit: more subjects are needed, not seeds.")
+    return sentences
+
+
+def _about(needed: pd.Series) -> str:
+    low, high = int(needed.min()), int(needed.max())
+    return f"About {low}" if low == high else f"Between {low} and {high}"
+
+
+def classifier_sentence(tested: pd.DataFrame, *, baseline: float) -> str:
+    """The verdict on one classifier, from its confirmatory comparisons."""
+    parts = []
+    for verdict in ("helps", "hurts"):
+        rows = tested[tested["verdict"] == verdict].to_dict("records")
+        if rows:
+            named = [f"{row['strategy']} ({number(row['delta'], sign=True)})" for row in rows]
+            parts.append(f"{listed(named)} {verdict if len(rows) == 1 else verdict[:-1]}")
+    counts = verdict_counts(tested)
+    if counts["equivalent"]:
+        parts.append(f"{counts['equivalent']} without difference")
+    if counts["undecided"]:
+        needed = tested.loc[tested["verdict"] == "undecided", "seeds_needed"]
+        more = f", {_about(needed.dropna()).lower()} seeds needed" if needed.notna().any() else ""
+        parts.append(f"{counts['undecided']} undecided{more}")
+    return f"balanced accuracy {number(baseline)} without alignment; {'; '.join(parts) or 'nothing compared'}."
+
+
+def multiplicity(statistics: pd.DataFrame) -> str:
+    """How many tests there were and how they were corrected."""
+    tested = confirmatory(statistics)
+    if len(tested) == 0:
+        return "No confirmatory comparison was made."
+    sizes = sorted(set(tested["family_size"]))
+    size = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    return (
+        f"{len(statistics)} comparisons were computed, of which {len(tested)} are confirmatory: the axis against none. "
+        f"Verdicts use Holm's correction inside a family, the comparisons of one kind of one classifier; the "
+        f"confirmatory families have {size} {'member' if size == '1' else 'members'}. Controls, content and structure "
+        "form families of their own. The Benjamini-Hochberg values take one kind over all classifiers and are "
+        f"exploratory. Under the null everywhere, {number(0.05 * len(statistics), 1)} of the uncorrected p values "
+        "would fall below .05 by chance."
+    )

@@ -1,0 +1,29 @@
+(function () {
+  var dark = window.matchMedia("(prefers-color-scheme: dark)");
+  var config = { displaylogo: false, modeBarButtons: [["toImage"]], scrollZoom: false };
+
+  function colours(layout) {
+    var style = getComputedStyle(document.documentElement);
+    var text = style.getPropertyValue("--text").trim(), card = style.getPropertyValue("--card").trim();
+    layout.font = Object.assign({}, layout.font, { color: text });
+    layout.hoverlabel = Object.assign({}, layout.hoverlabel, { bgcolor: card, bordercolor: text, font: { color: text } });
+    layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: style.getPropertyValue("--soft").trim(), activecolor: text };
+    return layout;
+  }
+
+  function draw(holder) {
+    var figure = JSON.parse(document.getElementById(holder.id + "-json").textContent);
+    var image = { format: "svg", filename: holder.id, width: 900, height: figure.layout.height };
+    Plotly.react(holder, figure.data, colours(figure.layout), Object.assign({ toImageButtonOptions: image }, config));
+  }
+
+  var holders = document.querySelectorAll(".figure");
+  function drawAll() { holders.forEach(draw); }
+
+  drawAll();
+  dark.addEventListener("change", drawAll);
+  var widths = new ResizeObserver(function (entries) {
+    entries.forEach(function (entry) { Plotly.Plots.resize(entry.target); });
+  });
+  holders.forEach(function (holder) { widths.observe(holder); });
+})();
