@@ -1,0 +1,184 @@
+"""Recordings: FACED's files as published, for every data set that keeps to them. Facts, names, reading and writing.
+
+In: a folder with `Processed_data/subXXX.pkl` or `EEG_Features/DE/subXXX.pkl.pkl` or both. Out: arrays of one subject.
+Chen et al. 2023, Scientific Data 10:740, doi 10.1038/s41597-023-02650-w.
+"""
+
+import csv
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+import scipy.io
+
+from valence.datasets.base import Dataset
+from valence.errors import BadInput
+from valence.features import BANDS
+from valence.unpickle import load_array
+
+FOLDERS = {"windows": Path("Processed_data"), "de": Path("EEG_Features/DE")}
+SUFFIXES = {"windows": ".pkl", "de": ".pkl.pkl"}
+"""how the publisher names the files; all of .pkl, .pkl.pkl and .mat are read"""
+RECORDING_INFO = "Recording_info.csv"
+N_SUBJECTS = 123
+N_COHORT_1 = 61
+"""subjects 000 to 060 are the first recording campaign"""
+MEAN_VALENCE = (
+    2.00, 1.51, 1.60, 1.64, 1.71, 1.57, 1.65, 1.48, 1.57, 1.57, 1.96, 2.05, 3.05, 3.24,
+    3.33, 3.09, 4.04, 4.22, 4.42, 5.23, 4.93, 4.21, 4.39, 4.43, 4.30, 4.42, 4.25, 4.62,
+)  # fmt: skip
+"""self-rated valence of clips 1 to 28 on a scale of 0 to 7, averaged over all subjects"""
+_SUBJECT_FILE = re.compile(r"(sub(\d{3}))\.(pkl|pkl\.pkl|mat)")
+
+
+def subject_name(number: int) -> str:
+    """Name of a subject as the files have it: 7 is "sub007"."""
+    return f"sub{number:03d}"
+
+
+class FacedFiles(Dataset):
+    """The layout of FACED. Of the last two channels (mastoids) the sources dispute the order: A1 A2 or A2 A1."""
+
+    sfreq = 250.0
+    ch_names = (
+        *("Fp1", "Fp2", "Fz", "F3", "F4", "F7", "F8", "FC1", "FC2", "FC5", "FC6", "Cz", "C3", "C4", "T7", "T8"),
+        *("CP1", "CP2", "CP5", "CP6", "Pz", "P3", "P4", "P7", "P8", "PO3", "PO4", "Oz", "O1", "O2", "A1", "A2"),
+    )
+    n_clips = 28
+    clip_s = 30.0
+    classes = ("anger", "disgust", "fear", "sadness", "neutral", "amusement", "inspiration", "joy", "tenderness")
+    class_of_clip = tuple(np.repeat(range(9), [3, 3, 3, 3, 4, 3, 3, 3, 3]).tolist())
+    bands = BANDS
+    standard_split = tuple(
+        tuple(subject_name(number) for number in part) for part in (range(80), range(80, 100), range(100, N_SUBJECTS))
+    )
+
+    def __init__(self, root: Path | None):
+        super().__init__(root)
+        self._files = {input: self._find(input) for input in FOLDERS}
+        if not self.inputs:
+            raise BadInput(
+                f"{self.root}: no subject in {' or '.join(str(folder) for folder in FOLDERS.values())}; "
+                f"the folder holds {_listing(self.root)}",
+                allowed="Processed_data/subXXX.pkl or EEG_Features/DE/subXXX.pkl.pkl (or .pkl, .mat) inside the folder",
+                do=self._advice(),
+            )
+        self._check_cohorts()
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return tuple(input for input, files in self._files.items() if files)
+
+    def files(self, input: str) -> dict[str, Path]:
+        self.shape(input)  # refuses an unknown input
+        if not self._files[input]:
+            raise BadInput(
+                f"{self.root}: no files for the input {input!r}",
+                allowed=f"subjects in {self.root / FOLDERS[input]}",
+                do=f"fetch them, or take a classifier for {' or '.join(self.inputs)}",
+            )
+        return dict(self._files[input])
+
+    def cohort(self, subject: str) -> int:
+        return 1 if int(subject.removeprefix("sub")) < N_COHORT_1 else 2
+
+    def read(self, path: Path, input: str) -> np.ndarray:
+        if path.suffix == ".mat":
+            return read_mat(path, shape=self.shape(input))
+        return load_array(path, shape=self.shape(input))
+
+    def _find(self, input: str) -> dict[str, Path]:
+        """Subject to file, sorted. A file that means to be a subject and is not named like one is an error."""
+        found: dict[str, Path] = {}
+        for path in sorted((self.root / FOLDERS[input]).glob("[sS]ub*")):
+            match = _SUBJECT_FILE.fullmatch(path.name)
+            if match is None or int(match[2]) >= N_SUBJECTS:
+                raise BadInput(
+                    f"{path}: not the name of a subject's file",
+                    allowed=f"sub000 to {subject_name(N_SUBJECTS - 1)} with .pkl, .pkl.pkl or .mat",
+                    do="rename the file, or move it elsewhere",
+                )
+            if match[1] in found:
+                raise BadInput(
+                    f"{path.parent}: subject {match[1]} appears twice, as {found[match[1]].name} and {path.name}",
+                    allowed="one file a subject",
+                    do="move one of them elsewhere",
+                )
+            found[match[1]] = path
+        return found
+
+    def _advice(self) -> str:
+        for parent in self.root.resolve().parents[:2]:
+            if any(next((parent / folder).glob("sub*"), None) for folder in FOLDERS.values()):
+                return f"give {parent}, the folder above"
+        return f"name the folder that holds them, or fetch {self.name} from {self.url}"
+
+    def _check_cohorts(self) -> None:
+        """Compare Recording_info.csv with the rule, where the file is there: who has renamed files learns it here."""
+        path = self.root / RECORDING_INFO
+        if not path.is_file():
+            return
+        told = read_cohorts(path)
+        for subject in sorted({subject for files in self._files.values() for subject in files}):
+            if subject in told and told[subject] != self.cohort(subject):
+                raise BadInput(
+                    f"{path}: {subject} is of cohort {told[subject]}",
+                    allowed=f"cohort {self.cohort(subject)}: subjects 000 to 060 are cohort 1, 061 to 122 cohort 2",
+                    do="restore the published file names and table",
+                )
+
+
+def read_cohorts(path: Path) -> dict[str, int]:
+    """Cohort of each subject in Recording_info.csv. Raises BadInput where columns or values are missing."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = [{str(key).strip(): str(value).strip() for key, value in row.items()} for row in csv.DictReader(file)]
+    try:
+        cohorts = {row["sub"]: int(row["Cohort"]) for row in rows}
+    except (KeyError, ValueError) as error:
+        raise BadInput(
+            f"{path}: {type(error).__name__} {error}",
+            allowed="columns sub and Cohort (published with a trailing blank), one whole number a subject",
+            do="fetch the table again, or remove it: cohorts are then known by number",
+        ) from error
+    if len(cohorts) != len(rows):
+        raise BadInput(f"{path}: a subject appears twice", allowed="one row a subject", do="fetch the table again")
+    return cohorts
+
+
+def read_mat(path: Path, *, shape: tuple[int, ...]) -> np.ndarray:
+    """The one array of this many dimensions in a MATLAB file. Raises BadInput; checks the shape before it reads."""
+    allowed = f"a MATLAB file (before 7.3) with one array of shape {shape}"
+    try:
+        found = [(name, size) for name, size, _ in scipy.io.whosmat(path) if len(size) == len(shape)]
+        if len(found) == 1 and found[0][1] == shape:
+            return np.ascontiguousarray(scipy.io.loadmat(path, variable_names=[found[0][0]])[found[0][0]])
+    except Exception as error:  # scipy raises what it meets in a damaged file
+        raise BadInput(
+            f"{path}: cannot be read: {type(error).__name__}: {error}", allowed=allowed, do="fetch the file again"
+        ) from error
+    told = ", ".join(f"{name} {size}" for name, size in found) or f"none of {len(shape)} dimensions"
+    raise BadInput(f"{path}: arrays: {told}", allowed=allowed, do="fetch the file again")
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write one subject as the publisher does, a pickled array; the file appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        pickle.dump(array, file, protocol=4)
+    partial.replace(path)
+
+
+def write_recording_info(path: Path, cohorts: dict[str, int], *, sfreq: float) -> None:
+    """Write Recording_info.csv with the published columns, trailing blank and line ends included."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\r\n")
+        table.writerow(["sub", "Gender", "Age", "Cohort ", "Sample_rate", "Unit"])
+        table.writerows([subject, "", "", cohort, f"{sfreq:g}", "uV"] for subject, cohort in cohorts.items())
+
+
+def _listing(folder: Path, most: int = 8) -> str:
+    names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return (", ".join(names[:most]) + more) or "nothing"

@@ -1,0 +1,39 @@
+"""Set-up: a folder that is there whole or not at all, however often it is asked for and whoever is killed meanwhile."""
+
+import fcntl
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+
+def build_once(
+    folder: Path, *, is_complete: Callable[[Path], bool], build: Callable[[Path], None], tag: str = ""
+) -> Path:
+    """Return `folder`, built first where it is not complete.
+
+    Parameters
+    ----------
+    folder : where the result belongs; its parent is made.
+    is_complete : whether a folder holds the whole result; cheap.
+    build : writes the result into the folder it is given. That folder is another one beside `folder`, renamed at the
+        end. A killed build leaves it, and the next build gets it as it is; a build that raises leaves nothing.
+    tag : part of the other folder's name; results of different tags never continue each other.
+
+    Only one process builds a folder at a time; others wait for it and find its result.
+    """
+    if is_complete(folder):
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.{tag}partial")
+    with folder.with_name(f".{folder.name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if is_complete(folder):
+            return folder
+        partial.mkdir(exist_ok=True)
+        try:
+            build(partial)
+        except Exception:
+            shutil.rmtree(partial)
+            raise
+        partial.replace(folder)
+    return folder
