@@ -1,5 +1,6 @@
 """Names to cells: what a preset stands for. Adding one is adding a row."""
 
+import itertools
 from dataclasses import dataclass
 
 from valence.cell import Recipe
@@ -74,4 +75,5 @@ def preset(name: str) -> Preset:
 
 def seeds(n_seeds: int) -> tuple[int, ...]:
     """The first n seeds: the study's five, then 1, 2, 3, …"""
-    return (*SEEDS, *range(1, max(n_seeds - len(SEEDS), 0) + 1))[:n_seeds]
+    further = (number for number in itertools.count(1) if number not in SEEDS)
+    return tuple(itertools.islice(itertools.chain(SEEDS, further), n_seeds))
