@@ -38,8 +38,6 @@ def prepare_environment() -> None:
     """Set what Ray and Tune read at import, where the user has not."""
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
-    # Tune warns of every trial without its own result files, Ray of the token that it makes by itself
-    logging.getLogger("ray").setLevel(logging.ERROR)
 
 
 @dataclass
@@ -71,6 +69,8 @@ def ray_session() -> Iterator[Session]:
     prepare_environment()
     import ray
 
+    # Tune warns of every trial without its own result files, Ray of the token that it makes by itself
+    logging.getLogger("ray").setLevel(logging.ERROR)
     address = os.environ.get("RAY_ADDRESS") or "local"
     local = address == "local"
     options: dict = {"logging_level": logging.ERROR, "log_to_driver": False, "include_dashboard": False}

@@ -31,7 +31,8 @@ def project(rows: pd.DataFrame, *, folder: Path, tracking_uri: str | None = None
     -------
     int : runs written; 0 where MLflow was up to date.
     """
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=tracking_uri or default_tracking_uri(folder))

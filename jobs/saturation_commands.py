@@ -10,7 +10,7 @@ from cluster.cost import table_seconds
 from cluster.request import Request, output_folder, resolve
 from cluster.session import local_slots
 from cluster.store import Store
-from jobs.terminal import Terminal, baseline_table, console, duration, number, statistics_table, summary
+from jobs.terminal import Terminal, baseline_table, console, duration, number, statistics_tables, summary
 from valence.classifiers import CLASSIFIERS
 from valence.errors import BadInput
 
@@ -144,8 +144,9 @@ def rebuild(options) -> int:
         say=Terminal().stage,
     )
     console.print(baseline_table(built.rows))
-    console.print()
-    console.print(statistics_table(built.statistics))
+    for statistics in statistics_tables(built.statistics):
+        console.print()
+        console.print(statistics)
     if built.n_missing:
         console.print(f"\npartial: {built.n_missing} of {built.n_planned} cells are not committed yet")
     console.print(f"\nreport      {built.report_path}\nstatistics  {built.statistics_path}", markup=False)

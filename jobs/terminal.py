@@ -2,9 +2,11 @@
 
 import sys
 import time
+from collections.abc import Iterator
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -72,26 +74,20 @@ def duration(seconds: float) -> str:
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
 
 
-def statistics_table(statistics: pd.DataFrame) -> Table:
-    """The comparisons as a table: paired difference, interval, corrected p, verdict."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    columns = ("classifier", "comparison", "strategy", "target", "Δ BACC", "95 % interval", "p", "p Holm", "seeds", "verdict")
-    for name in columns:
-        table.add_column(name, justify="right" if name in ("Δ BACC", "p", "p Holm", "seeds") else "left")
-    for row in statistics.itertuples():
-        table.add_row(
-            row.classifier,
-            row.comparison,
-            row.strategy,
-            row.target,
-            number(row.delta, "+.4f"),
-            f"[{number(row.ci_low, '+.4f')}, {number(row.ci_high, '+.4f')}]".replace("[", r"\["),
-            number(row.p, ".3f"),
-            number(row.p_holm, ".3f"),
-            str(row.n_seeds),
-            row.verdict,
-        )
-    return table
+def statistics_tables(statistics: pd.DataFrame) -> Iterator[Table]:
+    """The comparisons, one table a classifier: paired difference, interval, corrected p, verdict."""
+    for classifier, members in statistics.groupby("classifier", sort=True):
+        seeds = ", ".join(str(count) for count in sorted(members["n_seeds"].unique()))
+        table = Table(box=None, header_style="bold", pad_edge=False, title_justify="left")
+        table.title = f"{classifier}, {seeds} paired seeds, {members['n_subjects'].max()} test subjects"
+        for name in ("comparison", "strategy", "target", "Δ BACC", "95 % interval", "p Holm", "verdict"):
+            table.add_column(name, justify="right" if name in ("Δ BACC", "p Holm") else "left", no_wrap=True)
+        for row in members.itertuples():
+            interval = escape(f"[{number(row.ci_low, '+.3f')}, {number(row.ci_high, '+.3f')}]")
+            target = "controls" if row.comparison == "structure" else row.target
+            figures = (number(row.delta, "+.4f"), interval, number(row.p_holm, ".3f"))
+            table.add_row(row.comparison, row.strategy, target, *figures, row.verdict)
+        yield table
 
 
 def baseline_table(rows: pd.DataFrame) -> Table:
@@ -119,8 +115,9 @@ def summary(outcome: Outcome, *, out, ui: str, resume: str) -> None:
     if views is not None:
         console.print()
         console.print(baseline_table(views.rows))
-        console.print()
-        console.print(statistics_table(views.statistics))
+        for table in statistics_tables(views.statistics):
+            console.print()
+            console.print(table)
     console.print()
     memory = f", peak memory {outcome.peak_memory_bytes / 2**30:.1f} GiB" if outcome.peak_memory_bytes else ""
     failed = f", {views.n_failed} failed" if views is not None and views.n_failed else ""
