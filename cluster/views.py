@@ -40,12 +40,14 @@ def build(
     tracking_uri: str | None,
     partial: bool,
     say: Callable[[str], None],
+    again: bool = False,
 ) -> Views:
     """Rebuild statistics.parquet, report.html and the MLflow mirror where the cells have changed since.
 
     Parameters
     ----------
     plans : names of the grids to cover; None for all that were ever started in this folder.
+    again : rebuild what seems up to date too.
 
     Raises
     ------
@@ -61,13 +63,12 @@ def build(
             allowed="a complete grid, or --partial, which says so on top of the report",
             do="run the sweep's command again to finish it, or add --partial",
         )
-    statistics, fresh = _statistics(store, rows, sweep=sweep, say=say)
+    state = _state(rows, planned)
+    statistics, fresh = _statistics(store, rows, sweep=sweep, state=state, say=say, again=again)
     report = store.folder / "report.html"
     if fresh or not report.exists():
         replace(report, _report(rows, statistics, sweep, planned, axis=_axis(store, sweep)).encode())
-    from cluster.tracking import project
-
-    n_mirrored = project(rows, folder=store.folder, tracking_uri=tracking_uri) if len(rows) else 0
+    n_mirrored = _mirror(store, rows, state=state, tracking_uri=tracking_uri, say=say, again=again)
     return Views(
         statistics=statistics,
         rows=rows,
@@ -99,23 +100,44 @@ def union_of_plans(store: Store, names: Sequence[str] | None) -> dict:
     }
 
 
+def _state(rows: pd.DataFrame, planned: Sequence[str]) -> str:
+    """What views are built from, as a hash: they are built again when it changes."""
+    committed = sorted((row.cell_id, row.status, int(row.attempts)) for row in rows.itertuples())
+    return canonical_hash([VIEW_VERSION, list(planned), committed])
+
+
 def _statistics(
-    store: Store, rows: pd.DataFrame, *, sweep: dict, say: Callable[[str], None]
+    store: Store, rows: pd.DataFrame, *, sweep: dict, state: str, say: Callable[[str], None], again: bool
 ) -> tuple[pd.DataFrame, bool]:
     """The statistics of rows, and whether they had to be computed."""
     path = store.folder / "statistics.parquet"
-    state = [(row.cell_id, row.status, int(row.attempts)) for row in rows.itertuples()]
-    digest = canonical_hash([VIEW_VERSION, [cell["cell_id"] for cell in sweep["cells"]], sorted(state)])
-    if path.exists() and (pq.read_schema(path).metadata or {}).get(b"cells") == digest.encode():
+    if not again and path.exists() and (pq.read_schema(path).metadata or {}).get(b"cells") == state.encode():
         return pq.read_table(path).to_pandas(), False
     say("statistics: paired differences, intervals, Holm")
     from valence.stats import compare
 
     statistics = compare(rows, family_size=_declared_family(sweep))
     table = pa.Table.from_pandas(statistics, preserve_index=False)
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"cells": digest.encode()})
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"cells": state.encode()})
     replace(path, parquet_bytes(table))
     return statistics, True
+
+
+def _mirror(
+    store: Store, rows: pd.DataFrame, *, state: str, tracking_uri: str | None, say: Callable[[str], None], again: bool
+) -> int:
+    """Mirror rows to MLflow unless the same rows went to the same place before; the number of runs written."""
+    stamp = store.folder / "mlflow.json"
+    wanted = {"cells": state, "tracking_uri": tracking_uri}
+    in_place = tracking_uri is not None or (store.folder / "mlflow.db").exists()
+    if not again and in_place and stamp.exists() and json.loads(stamp.read_text()) == wanted:
+        return 0
+    say("MLflow: mirroring committed cells")
+    from cluster.tracking import project
+
+    n_written = project(rows, folder=store.folder, tracking_uri=tracking_uri) if len(rows) else 0
+    replace(stamp, json.dumps(wanted).encode())
+    return n_written
 
 
 def _declared_family(sweep: dict) -> int:

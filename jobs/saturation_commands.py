@@ -142,6 +142,7 @@ def rebuild(options) -> int:
         tracking_uri=options.tracking_uri or None,
         partial=options.partial,
         say=Terminal().stage,
+        again=True,
     )
     console.print(baseline_table(built.rows))
     for statistics in statistics_tables(built.statistics):

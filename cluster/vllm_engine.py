@@ -1,0 +1,93 @@
+"""Stages paraphrases and activations with vLLM: one engine, in the caller's process, that writes and is read.
+
+Import this only where an engine is wanted: it imports vLLM.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from vllm import LLM as VllmLLM
+from vllm import SamplingParams
+
+from valence.activations import block_of_layer
+from valence.generation import Encoder
+from valence.llms import LLM
+from valence.paraphrases import Generation, Request
+
+MAX_TOKENS = 1024
+"""of prompt and answer; ours are a fifth of it"""
+
+
+class VllmEngine:
+    """Writes and reads with vLLM; the same interface as `valence.generation.TransformersEngine`.
+
+    Parameters
+    ----------
+    folder : of the LLM: config.json, *.safetensors, tokenizer.
+    llm : its row, for dtype and chat.
+    """
+
+    name = "vllm"
+
+    def __init__(self, folder: Path, llm: LLM):
+        self.encoder = Encoder(folder, chat=llm.chat)
+        on_gpu = torch.cuda.is_available()
+        self._engine = VllmLLM(
+            str(folder),
+            dtype=llm.dtype,
+            max_model_len=MAX_TOKENS,
+            # seeded requests end the CPU engine when a prompt is computed in chunks
+            enable_chunked_prefill=False,
+            max_num_batched_tokens=2 * MAX_TOKENS,
+            max_num_seqs=256 if on_gpu else 128,
+            # compiled graphs skip the tap's hooks
+            enforce_eager=True,
+            worker_extension_cls="cluster.vllm_tap.ActivationTap",
+            distributed_executor_backend="uni",
+            use_tqdm_on_load=False,
+            # the paraphrases of a story share their prompt; activations are read without the cache
+            enable_prefix_caching=True,
+            **({} if on_gpu else {"block_size": 32}),
+        )
+        self._n_blocks = self._engine.llm_engine.model_config.get_total_num_hidden_layers()
+
+    def generate(
+        self, requests: Sequence[Request], *, temperature: float, max_new_tokens: int
+    ) -> list[Generation]:
+        """Sample one answer per request, from its own seed."""
+        prompts = [{"prompt_token_ids": self.encoder.request_ids(request)} for request in requests]
+        sampling = [
+            SamplingParams(temperature=temperature, seed=request.seed, max_tokens=max_new_tokens, stop=["\n"])
+            for request in requests
+        ]
+        outputs = self._engine.generate(prompts, sampling, use_tqdm=False)
+        return [
+            self.encoder.answer(request, output.outputs[0].token_ids)
+            for request, output in zip(requests, outputs, strict=True)
+        ]
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Number of tokens of each text, without special tokens."""
+        return self.encoder.count_tokens(texts)
+
+    def activations(self, texts: Sequence[str], *, layers: Sequence[int]) -> np.ndarray:
+        """Activations at the last token: float32 array, (n_texts, n_layers, d_model)."""
+        blocks = [block_of_layer(layer, self._n_blocks) for layer in layers]
+        prompts = [{"prompt_token_ids": self.encoder.text_ids(text)} for text in texts]
+        # One token is sampled and never fed back: each request is computed once, up to its last token.
+        once = SamplingParams(temperature=0.0, max_tokens=1, skip_reading_prefix_cache=True)
+        self._engine.collective_rpc("tap_install", args=(blocks,))
+        try:
+            outputs = self._engine.generate(prompts, once, use_tqdm=False)
+        finally:
+            # with tensor parallelism every worker holds the same sums
+            tapped = self._engine.collective_rpc("tap_collect")[0]
+        rows = [_by_request(of_block) for of_block in tapped]
+        return np.stack([np.stack([of_block[output.request_id] for of_block in rows]) for output in outputs])
+
+
+def _by_request(of_block: dict[str, bytes]) -> dict[str, np.ndarray]:
+    """Rows by the id that the caller knows: inside, ids carry a random suffix."""
+    return {request.rsplit("-", 1)[0]: np.frombuffer(row, dtype=np.float32) for request, row in of_block.items()}
