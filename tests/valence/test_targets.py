@@ -1,0 +1,106 @@
+"""Targets: what each holds, what a draw depends on, and names."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy.stats import kstest
+
+from tests.valence import training_world as world
+from valence.errors import BadInput
+from valence.targets import TARGETS, canonical_target, make_target
+
+ALL = [canonical_target(name) for name in TARGETS]
+
+
+def same(one, other) -> bool:
+    names = ("class_values", "clip_values", "prototypes", "dissimilarity")
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_contract(name):
+    made = world.target(name)
+    assert made.name == name
+    assert made.class_values.shape == (world.N_CLASSES,)
+    np.testing.assert_allclose([made.class_values.mean(), made.class_values.std()], [0, 1], atol=1e-12)
+    assert made.clip_values.shape == (world.N_CLIPS,)
+    np.testing.assert_allclose(np.linalg.norm(made.prototypes, axis=1), 1)
+    differences = np.abs(made.class_values[:, None] - made.class_values)
+    np.testing.assert_allclose(made.dissimilarity, differences)
+    for field in dataclasses.fields(made)[1:]:
+        assert getattr(made, field.name).dtype == np.float64
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_same_context_same_target(name):
+    assert same(world.target(name), world.target(name))
+
+
+def test_vaxis_holds_the_axis():
+    made, axis = world.target("vaxis"), world.axis()
+    np.testing.assert_allclose(made.class_values, axis.class_positions)
+    np.testing.assert_allclose(made.clip_values, axis.class_positions[world.CLASS_OF_CLIP])
+    np.testing.assert_allclose(made.prototypes * np.linalg.norm(axis.centroids, axis=1)[:, None], axis.centroids)
+
+
+def test_permuted_moves_values_and_prototypes_together():
+    for seed in range(50):
+        made, kept = world.target("permuted", seed=seed), world.target("vaxis")
+        order = [int(np.argmin(np.abs(kept.class_values - value))) for value in made.class_values]
+        assert sorted(order) == list(range(world.N_CLASSES))
+        assert order != sorted(order)
+        np.testing.assert_allclose(made.prototypes, kept.prototypes[order])
+        np.testing.assert_allclose(made.dissimilarity, kept.dissimilarity[np.ix_(order, order)])
+
+
+def test_permuted_two_classes_are_always_swapped():
+    two = dataclasses.replace(world.context(), n_classes=2, class_of_clip=(0, 1))
+    axis = world.axis()
+    axis.class_positions, axis.centroids = np.array([-1.0, 1.0]), axis.centroids[:2]
+    for seed in range(10):
+        assert make_target("permuted", dataclasses.replace(two, axis=axis, seed=seed)).class_values[0] == 1
+
+
+@pytest.mark.parametrize("base", ["permuted", "random"])
+def test_a_draw_depends_on_number_and_seed(base):
+    first = world.target(f"{base}_1")
+    assert not same(first, world.target(f"{base}_2"))
+    assert not same(first, world.target(f"{base}_1", seed=43))
+
+
+def test_random_does_not_depend_on_the_axis():
+    without = dataclasses.replace(world.context(), axis=None)
+    assert same(world.target("random", axis_seed=1), make_target("random", without))
+
+
+def test_random_prototypes_are_orthonormal():
+    prototypes = world.target("random").prototypes
+    np.testing.assert_allclose(prototypes @ prototypes.T, np.eye(world.N_CLASSES), atol=1e-12)
+    assert prototypes.shape[1] == 64
+
+
+def test_random_prototypes_are_uniform():
+    """A coordinate of a random direction in 64 dimensions is close to a Gaussian of variance 1/64."""
+    entries = np.concatenate([world.target("random", seed=seed).prototypes[:, 0] for seed in range(200)])
+    assert kstest(entries * 8, "norm").pvalue > 0.001
+
+
+def test_names():
+    assert canonical_target("permuted") == "permuted_1"
+    assert canonical_target("permuted_1") == "permuted_1"
+    assert canonical_target("random_12") == "random_12"
+    assert canonical_target("vaxis") == "vaxis"
+    for wrong in ("vaxis_2", "permuted_0", "permuted_", "permuted_x", "vaxes", "none"):
+        with pytest.raises(BadInput):
+            canonical_target(wrong)
+    with pytest.raises(BadInput, match="did you mean vaxis"):
+        canonical_target("vaxes")
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name != "random_1"])
+def test_an_axis_that_is_missing_or_does_not_fit(name):
+    with pytest.raises(BadInput, match="without an axis"):
+        make_target(name, dataclasses.replace(world.context(), axis=None))
+    with pytest.raises(BadInput, match="9 classes for a data set with 5"):
+        make_target(name, dataclasses.replace(world.context(), n_classes=5))

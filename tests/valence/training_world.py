@@ -1,0 +1,85 @@
+"""Stand-ins for tests of training: a small data set with planted classes, a split, cells."""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from valence.cell import Cell, Recipe, canonical_hash
+from valence.signal import SignalSpec
+from valence.targets import Target, TargetContext, make_target
+
+N_CLASSES = 9
+CLASS_OF_CLIP = np.repeat(np.arange(N_CLASSES), [3, 3, 3, 3, 4, 3, 3, 3, 3])
+N_CLIPS = len(CLASS_OF_CLIP)
+NAMES = tuple(f"sub{number:03d}" for number in range(6))
+
+
+def axis(seed: int = 0) -> SimpleNamespace:
+    """An axis with 32-dimensional centroids."""
+    centroids = np.random.default_rng(seed).standard_normal((N_CLASSES, 32))
+    centroids -= centroids.mean(0)
+    positions = centroids @ np.linalg.svd(centroids, full_matrices=False)[2][0]
+    return SimpleNamespace(class_positions=(positions - positions.mean()) / positions.std(), centroids=centroids)
+
+
+def context(*, seed: int = 42, axis_seed: int = 0) -> TargetContext:
+    return TargetContext(class_of_clip=CLASS_OF_CLIP, n_classes=N_CLASSES, axis=axis(axis_seed), seed=seed)
+
+
+def target(name: str = "vaxis", **fields) -> Target:
+    return make_target(name, context(**fields))
+
+
+def spec(input: str, *, n_times: int | None = None) -> SignalSpec:
+    if input == "de":
+        return SignalSpec(
+            n_chans=8, n_times=n_times or 6, n_outputs=N_CLASSES, sfreq=1, ch_names=tuple("abcdefgh"), n_bands=5
+        )
+    return SignalSpec(n_chans=8, n_times=n_times or 200, n_outputs=N_CLASSES, sfreq=100, ch_names=tuple("abcdefgh"))
+
+
+def dataset(input: str = "de", *, signal: float = 1.0, seed: int = 0) -> SimpleNamespace:
+    """Prepared samples of six subjects; a class changes the level (DE) or the power (windows) of channels."""
+    rng = np.random.default_rng(seed)
+    facts = spec(input)
+    labels = np.tile(CLASS_OF_CLIP, len(NAMES))
+    shape = (len(labels), facts.n_chans, facts.n_times)
+    if input == "de":
+        pattern = rng.standard_normal((N_CLASSES, facts.n_chans, 1, facts.n_bands))
+        x = 3 + rng.standard_normal((*shape, facts.n_bands)) + signal * pattern[labels]
+    else:
+        pattern = rng.standard_normal((N_CLASSES, facts.n_chans, 1))
+        x = rng.standard_normal(shape) * np.exp(signal * pattern[labels])
+    return SimpleNamespace(
+        spec=facts,
+        x=x.astype(np.float32),
+        labels=labels,
+        clips=np.tile(np.arange(N_CLIPS), len(NAMES)),
+        subjects=np.repeat(np.arange(len(NAMES)), N_CLIPS),
+        subject_names=NAMES,
+        hash=canonical_hash([input, signal, seed]),
+    )
+
+
+def split() -> SimpleNamespace:
+    return SimpleNamespace(name="cohort-balanced:0", train=NAMES[:4], validation=NAMES[4:5], test=NAMES[5:])
+
+
+def recipe(**fields) -> Recipe:
+    return Recipe(**({"name": "test", "epochs": 3, "learning_rate": 3e-3, "batch_size": 32} | fields))
+
+
+def cell(classifier: str, strategy: str = "none", *, about: Recipe, lambda_: float = 0.0, seed: int = 42) -> Cell:
+    return Cell(
+        dataset="planted",
+        dataset_hash="0" * 16,
+        split="cohort-balanced:0",
+        classifier=classifier,
+        recipe=about.name,
+        recipe_hash=about.hash,
+        strategy=strategy,
+        target="none" if strategy == "none" else "vaxis",
+        axis="",
+        lambda_=lambda_,
+        seed=seed,
+    )
