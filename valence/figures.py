@@ -165,7 +165,7 @@ def baseline_accuracies(baselines: pd.DataFrame) -> go.Figure:
         )
     lay_out(figure, title="Balanced accuracy without alignment", height=150 + 30 * len(rows))
     figure.update_layout(showlegend=False)
-    figure.update_xaxes(title_text="mean over seeds and test subjects", rangemode="tozero")
+    figure.update_xaxes(title_text="mean and 95 % interval", rangemode="tozero")
     figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=labels, range=[-0.7, len(rows) - 0.3], showgrid=False)
     return figure
 
@@ -176,41 +176,36 @@ def _baseline_hover(label: str, row: dict) -> str:
 
 
 def axis_positions(axis: "Axis") -> go.Figure:
-    """Where the classes lie on the LLM's axis, sorted; units are standard deviations over classes."""
+    """Where the classes lie on the LLM's axis, sorted, with intervals where it has them; unit: sd over classes."""
     order = np.argsort(axis.class_positions)
-    positions = [float(axis.class_positions[index]) for index in order]
-    names = [html.escape(axis.classes[index]) for index in order]
-    stems_x = [value for position in positions for value in (0.0, position, None)]
-    stems_y = [value for place in range(len(names)) for value in (place, place, None)]
-    figure = go.Figure(
-        go.Scatter(x=stems_x, y=stems_y, mode="lines", line={"color": TEXT, "width": 1.2}, hoverinfo="skip")
-    )
-    figure.add_trace(
-        go.Scatter(
-            x=positions,
-            y=list(range(len(names))),
-            mode="markers+text",
-            marker={
-                "size": 11,
-                "color": [BLUE if value >= 0 else ORANGE for value in positions],
-                "symbol": ["circle" if value >= 0 else "diamond" for value in positions],
-            },
-            text=[number(value, 2, sign=True) for value in positions],
-            textposition=["middle right" if value >= 0 else "middle left" for value in positions],
-            textfont={"size": 11},
-            cliponaxis=False,
-            hovertemplate="%{text}<extra></extra>",
+    positions = pd.Series(np.asarray(axis.class_positions, dtype=float)[order])
+    intervals = np.full((len(order), 2), np.nan) if axis.interval is None else np.asarray(axis.interval)[order]
+    labels = [
+        f"{html.escape(axis.classes[index])}  {number(axis.class_positions[index], 2, sign=True)}" for index in order
+    ]
+    figure = go.Figure()
+    for colour, symbol, side in ((BLUE, "circle", positions >= 0), (ORANGE, "diamond", positions < 0)):
+        of_side = positions.where(side)
+        figure.add_trace(
+            go.Scatter(
+                x=numbers(of_side),
+                y=list(range(len(order))),
+                mode="markers",
+                marker={"size": 11, "color": colour, "symbol": symbol},
+                error_x=whiskers(of_side, pd.Series(intervals[:, 0]), pd.Series(intervals[:, 1]), colour),
+                text=labels,
+                hovertemplate="%{text}<extra></extra>",
+            )
         )
-    )
+    figure.add_vline(x=0, line_width=1.5, line_color=TEXT, layer="below")
     title = (
         f"{html.escape(axis.llm)}, layer {number(axis.layer, 0)}<br><span style='font-size:12px'>"
-        f"the axis explains {number(100 * axis.explained_variance, 0)} % of the variance between classes</span>"
+        f"explains {number(100 * axis.explained_variance, 0)} % of the variance between classes</span>"
     )
-    lay_out(figure, title=title, height=150 + 26 * len(names))
-    reach = 1.35 * max(abs(value) for value in positions)
+    lay_out(figure, title=title, height=150 + 26 * len(order))
     figure.update_layout(showlegend=False)
-    figure.update_xaxes(title_text="position on the axis, sd over classes", range=[-reach, reach])
+    figure.update_xaxes(title_text="position, sd over classes")
     figure.update_yaxes(
-        tickvals=list(range(len(names))), ticktext=names, range=[-0.7, len(names) - 0.3], showgrid=False
+        tickvals=list(range(len(order))), ticktext=labels, range=[-0.7, len(order) - 0.3], showgrid=False
     )
     return figure

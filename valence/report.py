@@ -135,9 +135,9 @@ def _block_name(statistics: pd.DataFrame, block: tuple) -> str:
 
 
 def _figure(figure: go.Figure, name: str) -> dict:
-    """Name and JSON of a figure, safe inside a script element."""
-    text = plotly.io.to_json(figure, engine="json").replace("<", "\\u003c").replace("&", "\\u0026")
-    return {"name": name, "json": Markup(text), "height": int(figure.layout.height)}  # noqa: S704 escaped in this line
+    """Name and JSON of a figure, safe inside a script element: plotly writes every < as \\u003c."""
+    text = plotly.io.to_json(figure, engine="json")
+    return {"name": name, "json": Markup(text), "height": int(figure.layout.height)}  # noqa: S704 a test holds it
 
 
 def _axis(axis: "Axis | None") -> dict | None:
@@ -153,31 +153,14 @@ def _axis(axis: "Axis | None") -> dict | None:
         "explained variance": f"{report_text.number(100 * axis.explained_variance, 1)} % of that between classes",
         "digest": axis.digest,
     }
+    warnings = axis.notes.get("warnings")
     return {
         "facts": list(facts.items()),
-        "notes": [(_label(key), _words(value)) for key, value in axis.notes.items()],
+        "notes": report_text.facts({key: value for key, value in axis.notes.items() if key != "warnings"}),
+        "warnings": [str(warning) for warning in warnings] if isinstance(warnings, list | tuple) else [],
         "figure": _figure(figures.axis_positions(axis), "axis"),
         "table": report_tables.axis_positions(axis),
     }
-
-
-def _label(key: object) -> str:
-    """A field's name as people read it."""
-    text = str(key)
-    return (f"number of {text[2:]}" if text.startswith("n_") else text).replace("_", " ")
-
-
-def _words(value: object) -> str:
-    """A JSON value as people read it."""
-    if isinstance(value, float):
-        return f"{value:.4g}".replace("-", "−")
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, dict):
-        return "; ".join(f"{_label(key)}: {_words(part)}" for key, part in value.items()) or "–"
-    if isinstance(value, list | tuple):
-        return ", ".join(_words(part) for part in value) or "none"
-    return "–" if value is None else str(value)
 
 
 def _data(sweep: dict, rows: pd.DataFrame) -> dict:
@@ -187,7 +170,7 @@ def _data(sweep: dict, rows: pd.DataFrame) -> dict:
     return {
         "name": sweep["dataset"] or ", ".join(sorted(set(rows["dataset"]))),
         "hashes": sorted(set(rows["dataset_hash"]) - {""}),
-        "facts": [(_label(key), _words(value)) for key, value in facts.items()],
+        "facts": report_text.facts(facts),
         "parts": list(parts.items()) if any(parts.values()) else [],
         "disjoint": sum(len(part) for part in sets) == len(set().union(*sets)),
     }

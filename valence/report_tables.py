@@ -53,7 +53,7 @@ def _differences(statistics: pd.DataFrame, *, first: tuple[str, ...]) -> Text:
 
 
 def _name(row: dict, name: str) -> str:
-    return f"{row['strategy']} λ {row['lambda_']:g}" if name == "strategy" else str(row[name])
+    return f"{row['strategy']} λ\u00a0{row['lambda_']:g}" if name == "strategy" else str(row[name])
 
 
 def _difference(row: dict) -> list[str]:

@@ -42,6 +42,33 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
 
 
+def facts(fields: dict) -> list[tuple[str, str]]:
+    """Fields of JSON as labels and words; a dict inside is spread out by one level."""
+    flat: list[tuple[str, str]] = []
+    for key, value in fields.items():
+        nested = value.items() if isinstance(value, dict) else ()
+        flat += [(f"{_label(key)}: {_label(inner)}", _words(part)) for inner, part in nested]
+        flat += [] if isinstance(value, dict) else [(_label(key), _words(value))]
+    return flat
+
+
+def _label(key: object) -> str:
+    text = str(key)
+    return (f"number of {text[2:]}" if text.startswith("n_") else text).replace("_", " ")
+
+
+def _words(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}".replace("-", "−")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return "; ".join(f"{_label(key)} {_words(part)}" for key, part in value.items()) or "–"
+    if isinstance(value, list | tuple):
+        return ", ".join(_words(part) for part in value) or "none"
+    return "–" if value is None else str(value)
+
+
 def confirmatory(statistics: pd.DataFrame) -> pd.DataFrame:
     """The comparisons declared before the run: the LLM's axis against none."""
     return statistics[statistics["family"].str.startswith(f"{CONFIRMATORY}:")] if len(statistics) else statistics

@@ -110,9 +110,13 @@ def test_axis_positions_are_sorted_and_labelled():
         explained_variance=0.5,
         classes=("b", "a", "c"),
         class_positions=np.array([0.2, -1.3, 1.1]),
+        interval=np.array([[0.1, 0.4], [-1.5, -1.2], [1.0, 1.2]]),
     )
     figure = figures.axis_positions(axis)
-    assert list(figure.layout.yaxis.ticktext) == ["a", "b", "c"]
-    assert list(figure.data[1].x) == [-1.3, 0.2, 1.1]
-    assert list(figure.data[1].text) == ["−1.30", "+0.20", "+1.10"]
+    assert list(figure.layout.yaxis.ticktext) == ["a  −1.30", "b  +0.20", "c  +1.10"]
+    above, below = figure.data
+    assert (list(above.x), list(below.x)) == ([None, 0.2, 1.1], [-1.3, None, None])
+    np.testing.assert_allclose([below.error_x.arrayminus[0], below.error_x.array[0]], [0.2, 0.1])
     assert "50 %" in figure.layout.title.text
+    axis.interval = None
+    assert set(figures.axis_positions(axis).data[0].error_x.array) == {None}

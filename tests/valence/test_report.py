@@ -28,8 +28,9 @@ def an_axis(**changes):
     facts = {
         "llm": "SmolLM2-135M-Instruct", "llm_hash": "9f8e", "layer": -2, "pooling": "last", "method": "centroid_pca",
         "n_paraphrases": 12, "engine": "transformers", "dtype": "float32", "explained_variance": 0.483,
-        "classes": ("anger", "neutral", "joy"), "class_positions": np.array([-1.2, 0.1, 1.1]), "digest": "a1b2c3d4",
-        "notes": {"sign_rule": "all stories", "agrees": False, "style": {"person": 0.41}, "warnings": ["Joy is low"]},
+        "classes": ("anger", "neutral", "joy"), "class_positions": np.array([-1.2, 0.1, 1.1]), "interval": None,
+        "digest": "a1b2c3d4",
+        "notes": {"sign_rule": "all", "agrees": False, "style": {"person": {"a": 0.41}}, "warnings": ["Joy is low"]},
     }  # fmt: skip
     return SimpleNamespace(**facts | changes)
 
@@ -98,6 +99,7 @@ class Elements(HTMLParser):
 def figures_of(page):
     """JSON of the figures by name."""
     found = re.findall(r'<script type="application/json" id="([\w-]+)-json">(.*?)</script>', page, re.DOTALL)
+    assert not [name for name, text in found if "<" in text]  # whatever is in a name, it cannot end the script
     return {name: json.loads(text) for name, text in found}
 
 
@@ -127,7 +129,7 @@ def test_words_of_strangers_stay_words(tables):
         rows, family=HOSTILE, command=HOSTILE, versions={HOSTILE: HOSTILE}, preset=HOSTILE,
         exclusions=[{"classifier": HOSTILE, "strategy": "a", "target": "b", "reason": HOSTILE}],
     )  # fmt: skip
-    axis = an_axis(llm=HOSTILE, notes={HOSTILE: [HOSTILE]}, classes=(HOSTILE, "b", "c"))
+    axis = an_axis(llm=HOSTILE, notes={HOSTILE: [HOSTILE], "warnings": [HOSTILE]}, classes=(HOSTILE, "b", "c"))
     page = render_report(rows.assign(device=HOSTILE), strange, sweep, axis=axis)
     elements = Elements(page).found
     assert not [tag for tag, _ in elements if tag == "img"]
@@ -161,7 +163,7 @@ def test_every_section_is_there(page):
         "SmolLM2-135M-Instruct",
         "48.3 %",
         "sign rule",
-        "person: 0.41",
+        "style: person a 0.41",
         "Joy is low",
         "Declared before the run: vaxis against none, 4 strategies",
         "the confirmatory families have 4 members",

@@ -17,13 +17,24 @@
     Plotly.react(holder, figure.data, colours(figure.layout), Object.assign({ toImageButtonOptions: image }, config));
   }
 
-  var holders = document.querySelectorAll(".figure");
-  function drawAll() { holders.forEach(draw); }
-
-  drawAll();
-  dark.addEventListener("change", drawAll);
+  // A figure is drawn when it comes near the screen, since a sweep can have dozens, and follows its holder's width.
+  var holders = Array.from(document.querySelectorAll(".figure")), drawn = new Set();
   var widths = new ResizeObserver(function (entries) {
     entries.forEach(function (entry) { Plotly.Plots.resize(entry.target); });
   });
-  holders.forEach(function (holder) { widths.observe(holder); });
+  var near = new IntersectionObserver(function (entries) {
+    entries.forEach(function (entry) { if (entry.isIntersecting) show(entry.target); });
+  }, { rootMargin: "1500px" });
+
+  function show(holder) {
+    if (drawn.has(holder)) return;
+    drawn.add(holder);
+    near.unobserve(holder);
+    draw(holder);
+    widths.observe(holder);
+  }
+
+  holders.forEach(function (holder) { near.observe(holder); });
+  window.addEventListener("beforeprint", function () { holders.forEach(show); });
+  dark.addEventListener("change", function () { drawn.forEach(draw); });
 })();

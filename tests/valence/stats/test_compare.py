@@ -160,6 +160,8 @@ def test_failed_and_missing_cells_are_left_out_and_counted():
     assert row["delta"] == pytest.approx(by_hand(complete, "rsa", "vaxis")[kept].mean())
     content = one(table, strategy="rsa", comparison="content")
     assert (content["n_seeds"], content["n_missing"], content["n_failed"]) == (8, 2, 1)
+    structure = one(table, strategy="rsa", comparison="structure")
+    assert (structure["n_seeds"], structure["n_missing"], structure["n_failed"]) == (9, 1, 1)
 
 
 def test_an_arm_that_failed_whole_has_no_numbers_but_a_row():
