@@ -193,6 +193,7 @@ def multiplicity(statistics: pd.DataFrame) -> str:
         f"Verdicts use Holm's correction inside a family, the comparisons of one kind of one classifier; the "
         f"confirmatory families have {size} {'member' if size == '1' else 'members'}. Controls, content and structure "
         "form families of their own. The Benjamini-Hochberg values take one kind over all classifiers and are "
-        f"exploratory. Under the null everywhere, {number(0.05 * len(statistics), 1)} of the uncorrected p values "
+        "exploratory. Equivalence is tested one comparison at a time. Under the null everywhere, "
+        f"{number(0.05 * len(statistics), 1)} of the uncorrected p values "
         "would fall below .05 by chance."
     )

@@ -48,8 +48,9 @@ class PairedDifferences:
 def complete(table: pd.DataFrame) -> pd.DataFrame:
     """The table without subjects that have no value at all, then without seeds that lack one of the others."""
     present = table.notna().to_numpy()
-    subjects = present.any(axis=0)
-    return table.loc[present[:, subjects].all(axis=1) & subjects.any(), subjects]
+    subjects = np.flatnonzero(present.any(axis=0))
+    seeds = np.flatnonzero(present[:, subjects].all(axis=1)) if len(subjects) else subjects
+    return table.iloc[seeds, subjects]
 
 
 def pair(arm: pd.DataFrame, reference: pd.DataFrame) -> PairedDifferences:
@@ -172,7 +173,7 @@ def sign_flip(table: np.ndarray, *, seed: int = 0) -> float:
     """Two-sided p of mean 0: signs of whole rows are flipped; the columns' share of the luck is deducted first.
 
     Rows are the replicated units: for seeds, whole networks; transposed, whole subjects. Under "the arms are
-    exchangeable within a seed" any statistic of flipped rows is exact. The weaker and more useful null, "the mean over
+    exchangeable within a seed" the test is exact without any deduction. The weaker and more useful null, "the mean over
     the population of subjects is 0", leaves b_u, which all rows share and no flip of rows can show. So the observed
     mean is first deflated: its t uses the two-way variance (read at the rows' degrees of freedom where the columns
     leave fewer), and the mean that would have that t by the row variance alone is compared with the flipped means.
