@@ -8,7 +8,6 @@ from valence.stats import exact_floor
 from valence.stats.verdict import CONFIRMATORY
 
 VERDICTS = ("helps", "hurts", "equivalent", "undecided")
-PAPER = "Radwan, Liu, Haydarov, Fu & Elhoseiny 2026, arXiv:2606.00129"
 
 
 def number(value: float | None, digits: int = 3, *, sign: bool = False) -> str:
