@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cluster import views
-from cluster.cost import predict_seconds
+from cluster.cost import TABLE_SIZE, Work, predict_seconds
 from cluster.grid import as_dicts, bind, target_facts
 from cluster.packs import make_packs
 from cluster.request import SIMULATED, Request
@@ -50,15 +50,6 @@ class Data:
     dataset: Dataset
     prepared: Mapping[str, Prepared]
     splits: Mapping[str, Split]
-
-    def n_train(self) -> dict[str, int]:
-        """Training samples by input."""
-        counts = {}
-        for input, split in self.splits.items():
-            prepared = self.prepared[input]
-            train = {index for index, name in enumerate(prepared.subject_names) if name in split.train}
-            counts[input] = sum(int(subject) in train for subject in prepared.subjects)
-        return counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,17 +141,22 @@ def simulated_root(request: Request, listener: Listener) -> Path:
     return root
 
 
-def planned_training_samples(request: Request) -> dict[str, int]:
-    """Training samples by input, before anything is read: from the split, the data set's clips and the recipe."""
-    counts = {}
+def planned_work(request: Request) -> dict[str, Work]:
+    """What a cell costs by input, before anything is read: from the split, the data set's clips and the recipe."""
+    work = {}
     kind = DATASETS[request.dataset]
     for input in inputs_used(request):
+        recipe = request.preset.recipes[input]
         if request.data_root is None and request.dataset == SIMULATED:
             n_train = round(TRAIN_SHARE * request.preset.n_subjects)
         else:
             n_train = len(make_split(kind(request.data_root), input, request.split).train)
-        counts[input] = n_train * samples_per_subject(kind, input, request.preset.recipes[input])
-    return counts
+        work[input] = Work(
+            n_train=n_train * samples_per_subject(kind, input, recipe),
+            size=TABLE_SIZE if input == "de" else round(len(kind.ch_names) * recipe.sfreq_hz * recipe.window_s),
+            epochs=recipe.epochs,
+        )
+    return work
 
 
 def samples_per_subject(kind: type[Dataset], input: str, recipe: Recipe) -> int:
@@ -256,7 +252,7 @@ def train(
     from cluster.sweep import Context, run_packs
 
     recipes = request.preset.recipes
-    seconds = predict_seconds(todo, n_train=data.n_train(), recipes=recipes, rows=store.rows())
+    seconds = predict_seconds(todo, work=planned_work(request), rows=store.rows())
     packs = make_packs(todo, seconds, n_slots=session.n_slots)
     context = Context(
         folder=str(store.folder.resolve()),

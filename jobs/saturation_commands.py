@@ -6,13 +6,16 @@ import pandas as pd
 from rich.table import Table
 
 from cluster import pipeline, tracking
-from cluster.cost import table_seconds
+from cluster.cost import gpu_seconds, table_seconds
 from cluster.request import Request, output_folder, resolve
 from cluster.session import local_slots
 from cluster.store import Store
 from jobs.terminal import Terminal, baseline_table, console, duration, number, statistics_tables, summary
 from valence.classifiers import CLASSIFIERS
 from valence.errors import BadInput
+from valence.stats.power import exact_floor
+
+ALPHA = 0.05
 
 
 def request_of(options) -> Request:
@@ -43,41 +46,67 @@ def run(options, *, command: str) -> int:
 
 def show_plan(options) -> int:
     """The grid, what is excluded and why, the power it has and what it costs."""
-    from valence.stats import minimum_detectable
-
     request = request_of(options)
-    grid = request.grid
-    counts = Counter((classifier, strategy) for classifier, strategy, *_ in grid.combinations)
-    n_train = pipeline.planned_training_samples(request)
+    work = pipeline.planned_work(request)
+    counts = Counter(classifier for classifier, *_ in request.grid.combinations)
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("classifier", "input", "strategies", "cells", "seconds a cell", "core hours"):
+    for name in ("classifier", "input", "cells", "seconds a cell", "core hours", "H200 hours"):
         table.add_column(name, justify="left" if name in ("classifier", "input") else "right")
-    total = 0.0
-    for classifier in grid.classifiers:
-        n_cells = sum(n for (name, _), n in counts.items() if name == classifier)
-        seconds = table_seconds(classifier, n_train=n_train, recipes=request.preset.recipes)
-        total += n_cells * seconds
-        strategies = sum(1 for name, _ in counts if name == classifier)
-        input = CLASSIFIERS[classifier].input
-        table.add_row(
-            classifier, input, str(strategies), str(n_cells), f"{seconds:.1f}", f"{n_cells * seconds / 3600:.2f}"
-        )
+    for classifier, n_cells in counts.items():
+        seconds, on_gpu = table_seconds(classifier, work), gpu_seconds(classifier, work)
+        hours = None if on_gpu is None else n_cells * on_gpu / 3600
+        figures = (str(n_cells), f"{seconds:.1f}", f"{n_cells * seconds / 3600:.2f}", number(hours, ".3f"))
+        table.add_row(classifier, CLASSIFIERS[classifier].input, *figures)
     console.print(table)
-    seeds = sorted({combination[-1] for combination in grid.combinations})
-    console.print(f"\n{len(grid.combinations)} cells; targets: {', '.join(sorted(grid.targets)) or 'none'}")
-    console.print(f"seeds: {', '.join(map(str, seeds))}; split: {request.split}; preset: {request.preset.name}")
-    console.print(
-        f"power: {len(seeds)} paired seeds detect a difference of {number(minimum_detectable(len(seeds)), '.4f')} "
-        "in balanced accuracy (80 % power, two-sided .05, sd of a paired difference .010, before Holm)"
-    )
-    cores = local_slots()
-    console.print(f"time: {total / 3600:.2f} core hours, about {duration(total / cores)} on this machine's {cores} cores")
-    console.print(f"LLM: {request.llm.name}, {request.n_paraphrases} paraphrases a story" if pipeline.needs_axis(request) else "LLM: not needed")
-    for exclusion in grid.exclusions:
-        console.print(f"excluded: {exclusion.classifier} {exclusion.strategy} {exclusion.target}: {exclusion.reason}", markup=False)
-    if not grid.exclusions:
+    _plan_facts(request)
+    _plan_cost(counts, work, dollars_per_hour=options.dollars_per_hour)
+    for exclusion in request.grid.exclusions:
+        what = f"{exclusion.classifier} {exclusion.strategy} {exclusion.target}"
+        console.print(f"excluded: {what}: {exclusion.reason}", markup=False)
+    if not request.grid.exclusions:
         console.print("excluded: nothing")
     return 0
+
+
+def _plan_facts(request: Request) -> None:
+    from valence.stats import minimum_detectable
+
+    grid = request.grid
+    seeds = list(dict.fromkeys(seed for *_, seed in grid.combinations))
+    console.print(f"\n{len(grid.combinations)} cells; targets: {', '.join(sorted(grid.targets)) or 'none'}")
+    console.print(f"seeds: {', '.join(map(str, seeds))}; split: {request.split}; preset: {request.preset.name}")
+    tested = {strategy for _, strategy, target, *_ in grid.combinations if target == "vaxis"}
+    family = max(len(tested), 1)
+    if len(seeds) > 1:
+        alone, holm = (number(minimum_detectable(len(seeds), family_size=size), ".4f") for size in (1, family))
+        console.print(
+            f"power: {len(seeds)} paired seeds detect a difference of {alone} in balanced accuracy, {holm} after Holm "
+            f"over {family} (80 % power, two-sided .05, sd of a paired difference .010)"
+        )
+    floor = exact_floor(len(seeds))
+    if floor * family > ALPHA:
+        console.print(
+            f"note: the smallest p that {len(seeds)} seeds can reach is {floor:.3g}, times {family} comparisons: "
+            "no verdict of help or hurt is possible; add seeds"
+        )
+    if pipeline.needs_axis(request):
+        console.print(f"LLM: {request.llm.name}, {request.n_paraphrases} paraphrases a story")
+
+
+def _plan_cost(counts: Counter, work: dict, *, dollars_per_hour: float) -> None:
+    total = sum(n_cells * table_seconds(classifier, work) for classifier, n_cells in counts.items())
+    cores = local_slots()
+    hours = f"{total / 3600:.2f} core hours"
+    console.print(f"time: {hours}, about {duration(total / cores)} on this machine's {cores} cores")
+    gpu = [(n_cells, gpu_seconds(classifier, work)) for classifier, n_cells in counts.items()]
+    unmeasured = sum(n_cells for n_cells, seconds in gpu if seconds is None)
+    gpu_hours = sum(n_cells * seconds for n_cells, seconds in gpu if seconds is not None) / 3600
+    rest = f", without {unmeasured} cells not measured there" if unmeasured else ""
+    console.print(f"GPU: {gpu_hours:.2f} H200 hours, one cell at a time{rest}")
+    if dollars_per_hour:
+        console.print(f"cost: {gpu_hours * dollars_per_hour:.2f} at {dollars_per_hour:g} a GPU hour")
+    else:
+        console.print("cost: GPU hours times your price, with --dollars-per-hour")
 
 
 def show_status(options) -> int:

@@ -54,6 +54,8 @@ class Options:
     """your own modules, with commas, that register a loss, classifier, target or data set"""
     plan: bool = False
     """show grid, exclusions, power and cost; run nothing"""
+    dollars_per_hour: float = 0.0
+    """price of a GPU hour, for --plan"""
     status: bool = False
     """how far the sweep is, from its files alone"""
     why: str = ""

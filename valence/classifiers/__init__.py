@@ -24,6 +24,8 @@ class Classifier:
     """spec to a module that maps the input to logits (batch, n_outputs); imports what it needs when called"""
     windows_per_second: float
     """training samples a second on one CPU core, roughly: 5-s windows of 32 channels at 100 Hz, or clips of DE"""
+    h200_windows_per_second: float | None = None
+    """the same on one H200, trained alone in float32 with TF32: 10-s windows of 32 channels at 200 Hz; None: unmeasured"""
     tap: str = "final_layer"
     """dotted path of the module whose input is the penultimate features"""
     accelerate: Callable[[nn.Module], nn.Module] | None = None
