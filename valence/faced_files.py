@@ -60,7 +60,7 @@ class FacedFiles(Dataset):
         if not self.inputs:
             raise BadInput(
                 f"{self.root}: no subject in {' or '.join(str(folder) for folder in FOLDERS.values())}; "
-                f"the folder holds {_listing(self.root)}",
+                f"the folder holds {listing(self.root)}",
                 allowed="Processed_data/subXXX.pkl or EEG_Features/DE/subXXX.pkl.pkl (or .pkl, .mat) inside the folder",
                 do=self._advice(),
             )
@@ -109,7 +109,7 @@ class FacedFiles(Dataset):
         return found
 
     def _advice(self) -> str:
-        for parent in self.root.resolve().parents[:2]:
+        for parent in self.root.parents[:2]:
             if any(next((parent / folder).glob("sub*"), None) for folder in FOLDERS.values()):
                 return f"give {parent}, the folder above"
         return f"name the folder that holds them, or fetch {self.name} from {self.url}"
@@ -178,7 +178,8 @@ def write_recording_info(path: Path, cohorts: dict[str, int], *, sfreq: float) -
         table.writerows([subject, "", "", cohort, f"{sfreq:g}", "uV"] for subject, cohort in cohorts.items())
 
 
-def _listing(folder: Path, most: int = 8) -> str:
+def listing(folder: Path, most: int = 8) -> str:
+    """What a folder holds, in words, for messages."""
     names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return (", ".join(names[:most]) + more) or "nothing"

@@ -5,6 +5,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from valence.errors import BadInput
+
 
 def build_once(
     folder: Path, *, is_complete: Callable[[Path], bool], build: Callable[[Path], None], tag: str = ""
@@ -20,6 +22,10 @@ def build_once(
     tag : part of the other folder's name; results of different tags never continue each other.
 
     Only one process builds a folder at a time; others wait for it and find its result.
+
+    Raises
+    ------
+    BadInput : where `folder` holds something that is not complete.
     """
     if is_complete(folder):
         return folder
@@ -29,6 +35,12 @@ def build_once(
         fcntl.flock(lock, fcntl.LOCK_EX)
         if is_complete(folder):
             return folder
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise BadInput(
+                f"{folder} is there and is not complete",
+                allowed="nothing, an empty folder, or the whole result",
+                do="remove it; it is made again",
+            )
         partial.mkdir(exist_ok=True)
         try:
             build(partial)

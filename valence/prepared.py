@@ -91,11 +91,12 @@ def _identity(dataset: Dataset, input: str, recipe: Recipe, spec: SignalSpec) ->
     files = dataset.files(input)
     if not files:
         raise BadInput(f"{dataset.name}: no subject has {input}", allowed="1 subject or more", do="add recordings")
-    sources = [[subject, str(path), path.stat().st_size, path.stat().st_mtime_ns] for subject, path in files.items()]
+    sources = [
+        [subject, str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for subject, path in files.items()
+    ]
     return {
         "format": FORMAT,
         "dataset": dataset.name,
-        "root": str(dataset.root.resolve()),
         "input": input,
         "shape": dataset.shape(input),
         "class_of_clip": dataset.class_of_clip,

@@ -86,7 +86,7 @@ class Planted:
     """complex64, (n_clips, n_sources, n_frequencies), spectra of evoked waveforms; 1 µV at an average electrode"""
 
 
-@functools.cache
+@functools.lru_cache(maxsize=2)
 def plant(world: World) -> Planted:
     """Draw the truth of a world; it does not depend on subjects."""
     rng = _generator(world, "truth")
@@ -123,7 +123,7 @@ def simulate_subject(world: World, subject: str, *, cohort: int) -> np.ndarray:
     passed = band_gain(frequencies, band=PASS_BAND)
     rest = passed * np.sqrt(_background(frequencies, peak_hz=rng.normal(10.0, 0.8)))
     rest *= AMPLITUDE_UV * np.exp(0.2 * rng.normal()) * (1.1 if cohort == 2 else 1.0)
-    in_bands = np.stack([band_gain(frequencies, band=band) for band in BANDS])
+    in_bands = np.stack([band_gain(frequencies, band=band) ** 2 for band in BANDS])
     mixing = _mixing(rng)
     noise = (NOISE_UV * passed / np.sqrt(frequencies.size)).astype(np.float32)
     spectra = np.empty((FacedFiles.n_clips, len(mixing), frequencies.size), dtype=np.complex64)
@@ -132,7 +132,8 @@ def simulate_subject(world: World, subject: str, *, cohort: int) -> np.ndarray:
         amplitude = (np.exp(0.5 * clip_power.T @ in_bands) * rest).astype(np.float32)
         sources = amplitude * _complex_normal(rng, amplitude.shape)
         sources[:, : evoked.shape[-1]] += world.evoked_uv * evoked[clip]
-        spectrum[:] = mixing @ sources
+        # as real numbers: a real matrix times a complex one would be done as complex times complex
+        spectrum[:] = (mixing @ sources.view(np.float32)).view(np.complex64)
         spectrum += noise * _complex_normal(rng, spectrum.shape)
     spectra -= spectra.mean(axis=1, keepdims=True)
     # a spectrum with E|z|² = a² gives a signal of variance 2·Σa² / n²

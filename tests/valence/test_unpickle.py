@@ -132,6 +132,11 @@ def test_other_dtypes_shapes_and_types_are_refused(tmp_path, array, reason):
         load_array(write(tmp_path, pickle.dumps(array)), shape=SHAPE)
 
 
+def test_an_array_with_too_few_numbers_is_refused(tmp_path):
+    with pytest.raises(BadInput, match="needs 192 bytes and 184 are there"):
+        load_array(write(tmp_path, python_2(SHAPE, RAW[:184], protocol=2)), shape=SHAPE)
+
+
 def test_persistent_ids_are_refused(tmp_path):
     with pytest.raises(BadInput, match="persistent id 'elsewhere'"):
         load_array(write(tmp_path, b"\x80\x02U\x09elsewhereQ."), shape=SHAPE)

@@ -56,7 +56,7 @@ class Dataset(ABC):
                 allowed=f"a folder that holds {self.name} ({self.licence}; {self.url})",
                 do="name it with --data-root",
             )
-        self.root = Path(root).expanduser()
+        self.root = Path(root).expanduser().resolve()
         if not self.root.is_dir():
             raise BadInput(
                 f"{self.root}: {'not a folder' if self.root.exists() else 'no such folder'}",
@@ -105,7 +105,7 @@ class Dataset(ABC):
 
         Returns
         -------
-        float32 array of `shape(input)`: µV, or differential entropy in nats (½·ln(2πe·µV²)).
+        float32 array of `shape(input)`, the caller's own: µV, or differential entropy in nats (½·ln(2πe·µV²)).
 
         Raises
         ------
@@ -118,7 +118,7 @@ class Dataset(ABC):
         check_subject(array, shape=self.shape(input), ch_names=self.ch_names, subject=subject, source=files[subject])
         if input == "windows":
             check_microvolts(array, subject=subject, source=files[subject])
-        return np.asarray(array, dtype=np.float32)
+        return np.require(array, dtype=np.float32, requirements=["C", "W"])
 
 
 def check_subject(

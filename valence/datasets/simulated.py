@@ -21,6 +21,7 @@ from valence.faced_files import (
     RECORDING_INFO,
     SUFFIXES,
     FacedFiles,
+    listing,
     subject_name,
     write_array,
     write_recording_info,
@@ -83,6 +84,7 @@ def write_cohort(
     evoked_uv: float = World.evoked_uv,
     response_sd: float = World.response_sd,
     subject_sd: float = World.subject_sd,
+    drift_sd: float = World.drift_sd,
     rating_noise: float = World.rating_noise,
     inputs: tuple[str, ...] = ("windows", "de"),
 ) -> Path:
@@ -94,7 +96,8 @@ def write_cohort(
     n_subjects : 3 to 123. The first half are FACED's sub000, sub001, … of cohort 1, the others sub061, … of cohort 2.
         A subject is the same whatever their number.
     seed : of everything.
-    axis_strength, residual_strength, content_strength, evoked_uv, response_sd, subject_sd, rating_noise : see `World`.
+    axis_strength, residual_strength, content_strength, evoked_uv, response_sd, subject_sd, drift_sd, rating_noise :
+        see `World`.
     inputs : which of "windows" (27 MB a subject) and "de" (0.5 MB) to write.
 
     Returns
@@ -113,6 +116,7 @@ def write_cohort(
         evoked_uv=evoked_uv,
         response_sd=response_sd,
         subject_sd=subject_sd,
+        drift_sd=drift_sd,
         rating_noise=rating_noise,
     )
     cohorts = _cohorts(n_subjects)
@@ -123,7 +127,7 @@ def write_cohort(
     _check_is_ours(root, settings)
 
     def is_complete(folder: Path) -> bool:
-        return (folder / TRUTH).is_file()
+        return (folder / TRUTH).is_file() and Simulated(folder).truth["settings"] == settings
 
     def build(folder: Path) -> None:
         _write(folder, world, cohorts, settings)
@@ -171,12 +175,12 @@ def _check_is_ours(root: Path, settings: dict) -> None:
     """Raise BadInput where the folder holds anything but this cohort: nothing is overwritten."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return
+    allowed, do = "an empty folder, or the same cohort", "name another folder, or remove this one"
+    if not (root / TRUTH).is_file():
+        told = listing(root) if root.is_dir() else "a file"
+        raise BadInput(f"{root} is not a simulated cohort: it holds {told}", allowed=allowed, do=do)
     found = Simulated(root).truth["settings"]
     if found != settings:
         names = sorted(name for name in settings if found.get(name) != settings[name])
         told = ", ".join(f"{name} {found.get(name)}, not {settings[name]}" for name in names)
-        raise BadInput(
-            f"{root} holds another simulated cohort: {told}",
-            allowed="an empty folder, or the same cohort",
-            do="name another folder, or remove this one",
-        )
+        raise BadInput(f"{root} holds another simulated cohort: {told}", allowed=allowed, do=do)

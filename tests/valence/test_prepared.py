@@ -1,0 +1,256 @@
+"""Prepared arrays: right numbers in the right order, reused when nothing has changed, refused when damaged."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from valence import prepared as module
+from valence.cell import Recipe
+from valence.datasets.faced import Faced
+from valence.datasets.simulated import Simulated, write_cohort
+from valence.errors import BadInput
+from valence.faced_files import write_array
+from valence.prepared import prepare, signal_spec
+from valence.preprocessing import cut_windows
+
+RECIPE = Recipe(name="short", epochs=1, sfreq_hz=100, window_s=5, stride_s=10)
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory) -> Simulated:
+    return Simulated(write_cohort(tmp_path_factory.mktemp("cohort") / "simulated", n_subjects=3))
+
+
+def copy_of(cohort: Simulated, root) -> Faced:
+    """The DE features again, in a folder that a test may spoil."""
+    for subject in cohort.subjects("de"):
+        write_array(root / f"EEG_Features/DE/{subject}.pkl", cohort.load(subject, "de"))
+    return Faced(root)
+
+
+def test_windows_are_those_of_the_recordings(cohort, tmp_path):
+    ready = prepare(cohort, "windows", RECIPE, tmp_path)
+    assert ready.x.shape == (3 * 84, 32, 500)
+    assert ready.x.dtype == np.float32
+    assert ready.subject_names == ("sub000", "sub061", "sub062")
+    assert (ready.spec.n_chans, ready.spec.n_times, ready.spec.n_outputs, ready.spec.sfreq) == (32, 500, 9, 100)
+    assert ready.spec.ch_names == cohort.ch_names
+    assert ready.spec.n_bands == 0
+    for sample in (0, 1, 85, 250):
+        subject, clip = ready.subject_names[ready.subjects[sample]], ready.clips[sample]
+        windows = cut_windows(cohort.load(subject, "windows"), sfreq=250, recipe=RECIPE)
+        np.testing.assert_array_equal(ready.x[sample], windows[clip, sample % 3])
+    assert ready.labels.tolist() == [cohort.class_of_clip[clip] for clip in ready.clips]
+    assert np.bincount(ready.subjects).tolist() == [84, 84, 84]
+    assert np.bincount(ready.clips).tolist() == [9] * 28
+    assert {array.dtype for array in (ready.labels, ready.clips, ready.subjects)} == {np.dtype(np.int64)}
+
+
+def test_ten_second_windows_are_84_a_subject(cohort, tmp_path):
+    ready = prepare(cohort, "windows", Recipe(name="long", epochs=1), tmp_path)
+    assert ready.x.shape == (3 * 84, 32, 2000)
+    assert 0.05 < ready.x.std() < 0.3  # µV / 100
+
+
+def test_de_features_are_those_of_the_files(cohort, tmp_path):
+    ready = prepare(cohort, "de", RECIPE, tmp_path)
+    assert ready.x.shape == (84, 32, 30, 5)
+    assert (ready.spec.n_times, ready.spec.n_bands, ready.spec.sfreq, ready.spec.input) == (30, 5, 1.0, "de")
+    np.testing.assert_array_equal(ready.x[28:56], cohort.load("sub061", "de"))
+    assert ready.clips.tolist() == list(range(28)) * 3
+
+
+def test_arrays_are_read_only(cohort, tmp_path):
+    ready = prepare(cohort, "de", RECIPE, tmp_path)
+    for name in ("x", "labels", "clips", "subjects"):
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(ready, name)[0] = 0
+
+
+def test_a_second_call_converts_nothing_and_is_quick(cohort, tmp_path, monkeypatch):
+    first = prepare(cohort, "windows", RECIPE, tmp_path)
+    monkeypatch.setattr(module, "_convert", None)
+    start = time.perf_counter()
+    again = prepare(Simulated(cohort.root), "windows", RECIPE, tmp_path)
+    assert time.perf_counter() - start < 0.3
+    assert again.hash == first.hash
+    np.testing.assert_array_equal(again.x, first.x)
+    other_training = dataclasses.replace(RECIPE, name="other", epochs=9, batch_size=8, de_normalisation="subject")
+    assert prepare(cohort, "windows", other_training, tmp_path).hash == first.hash
+
+
+@pytest.mark.parametrize("change", [{"sfreq_hz": 50}, {"window_s": 4}, {"stride_s": 5}, {"scale": 1}])
+def test_another_input_is_another_conversion(cohort, tmp_path, change):
+    hashes = {
+        prepare(cohort, "windows", recipe, tmp_path).hash for recipe in (RECIPE, dataclasses.replace(RECIPE, **change))
+    }
+    assert len(hashes) == 2
+    assert (
+        prepare(cohort, "de", RECIPE, tmp_path).hash
+        == prepare(cohort, "de", dataclasses.replace(RECIPE, **change), tmp_path).hash
+    )
+
+
+def test_the_hash_is_of_the_content_wherever_it_lies(cohort, tmp_path):
+    faced = copy_of(cohort, tmp_path / "faced")
+    here, there = prepare(faced, "de", RECIPE, tmp_path / "a"), prepare(cohort, "de", RECIPE, tmp_path / "b")
+    assert here.hash == there.hash
+    assert len(here.hash) == 16
+    assert int(here.hash, 16) >= 0
+
+
+def test_a_changed_file_is_converted_again(cohort, tmp_path):
+    faced = copy_of(cohort, tmp_path / "faced")
+    first = prepare(faced, "de", RECIPE, tmp_path)
+    changed = faced.load("sub061", "de")
+    changed[27, 31, 29, 4] += 1e-3
+    write_array(tmp_path / "faced/EEG_Features/DE/sub061.pkl", changed)
+    second = prepare(Faced(tmp_path / "faced"), "de", RECIPE, tmp_path)
+    assert second.hash != first.hash
+    np.testing.assert_array_equal(second.x[28:56], changed)
+
+
+def test_the_names_of_subjects_and_their_classes_are_content(cohort, tmp_path):
+    faced = copy_of(cohort, tmp_path / "faced")
+    first = prepare(faced, "de", RECIPE, tmp_path).hash
+    path = tmp_path / "faced/EEG_Features/DE/sub062.pkl"
+    path.rename(path.with_name("sub063.pkl"))
+    assert prepare(Faced(tmp_path / "faced"), "de", RECIPE, tmp_path).hash != first
+
+    class Relabelled(Simulated):
+        class_of_clip = tuple(reversed(Simulated.class_of_clip))
+
+    assert prepare(Relabelled(cohort.root), "de", RECIPE, tmp_path).hash != first
+
+
+def test_bad_files_are_named_and_leave_nothing_behind(cohort, tmp_path):
+    faced = copy_of(cohort, tmp_path / "faced")
+    spoilt = faced.load("sub061", "de")
+    spoilt[4, 0] = np.nan
+    write_array(tmp_path / "faced/EEG_Features/DE/sub061.pkl", spoilt)
+    with pytest.raises(BadInput, match=r"sub061\.pkl: sub061, clip 5, channel Fp1 holds nan"):
+        prepare(Faced(tmp_path / "faced"), "de", RECIPE, tmp_path / "prepared")
+    assert [path for path in (tmp_path / "prepared").iterdir() if path.is_dir()] == []
+
+
+def test_a_data_set_from_outside_is_checked_too(cohort, tmp_path):
+    class Careless(Simulated):
+        def load(self, subject, input):
+            return np.zeros((28, 32, 30, 4), dtype=np.float32)
+
+    with pytest.raises(BadInput, match=r"sub000 has shape \(28, 32, 30, 4\)"):
+        prepare(Careless(cohort.root), "de", RECIPE, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda folder: (folder / "x.npy").write_bytes((folder / "x.npy").read_bytes()[:-4]),
+        lambda folder: (folder / "x.npy").unlink(),
+        lambda folder: np.save(folder / "x.npy", np.zeros((84, 32, 30, 5))),
+        lambda folder: (folder / "manifest.json").write_text("{}"),
+        lambda folder: (folder / "manifest.json").write_text('{"x_'),
+        lambda folder: (folder / "manifest.json").unlink(),
+    ],
+)
+def test_a_damaged_conversion_is_refused(cohort, tmp_path, spoil):
+    prepare(cohort, "de", RECIPE, tmp_path)
+    (manifest,) = tmp_path.glob("*/manifest.json")
+    spoil(manifest.parent)
+    with pytest.raises(BadInput, match=f"{manifest.parent.name}[\\s\\S]*remove "):
+        prepare(cohort, "de", RECIPE, tmp_path)
+
+
+def test_the_manifest_says_what_it_holds(cohort, tmp_path):
+    ready = prepare(cohort, "de", RECIPE, tmp_path)
+    facts = json.loads(next(tmp_path.glob("*/manifest.json")).read_text())
+    assert facts["hash"] == ready.hash
+    assert facts["subject_names"] == list(ready.subject_names)
+    assert facts["spec"] == json.loads(json.dumps(dataclasses.asdict(ready.spec)))
+
+
+def test_a_killed_conversion_is_done_again(cohort, tmp_path, monkeypatch):
+    convert = module._samples
+
+    def killed(dataset, subject, *arguments):
+        if subject == "sub062":
+            raise KeyboardInterrupt
+        return convert(dataset, subject, *arguments)
+
+    monkeypatch.setattr(module, "_samples", killed)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(cohort, "de", RECIPE, tmp_path)
+    monkeypatch.undo()
+    again = prepare(cohort, "de", RECIPE, tmp_path)
+    assert again.hash == prepare(cohort, "de", RECIPE, tmp_path / "fresh").hash
+    np.testing.assert_array_equal(again.x[-28:], cohort.load("sub062", "de"))
+
+
+def test_two_at_once_convert_once(cohort, tmp_path, monkeypatch):
+    converted = []
+    convert = module._convert
+
+    def counted(*arguments):
+        converted.append(1)
+        time.sleep(0.2)
+        convert(*arguments)
+
+    monkeypatch.setattr(module, "_convert", counted)
+    hashes = []
+    threads = [
+        threading.Thread(target=lambda: hashes.append(prepare(cohort, "de", RECIPE, tmp_path).hash)) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(converted) == 1
+    assert len(set(hashes)) == 1
+    assert len(hashes) == 3
+
+
+def test_memory_stays_at_one_subject(tmp_path):
+    """Six subjects of 27 MB: more than two of them at a time would show."""
+    program = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from valence.cell import Recipe
+from valence.datasets.faced import Faced
+from valence.faced_files import write_array
+from valence.prepared import prepare
+root = Path(sys.argv[1])
+x = np.random.default_rng(0).normal(scale=10, size=(28, 32, 7500)).astype(np.float32)
+def peak(n):
+    for number in range(n):
+        write_array(root / f"Processed_data/sub{number:03d}.pkl", x)
+    prepare(Faced(root), "windows", Recipe(name="r", epochs=1), root / "prepared")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+one = peak(1)
+print(peak(6) - one)
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], check=True, capture_output=True, text=True, env=os.environ
+    )
+    assert float(told.stdout) < 54  # MiB
+
+
+def test_the_spec_needs_facts_alone():
+    spec = signal_spec(Faced, "windows", Recipe(name="full", epochs=1))
+    assert (spec.n_times, spec.sfreq, spec.n_bands) == (2000, 200, 0)
+
+
+def test_the_real_features_are_converted_in_seconds(shared_data, tmp_path):
+    faced = Faced(shared_data / "faced")
+    start = time.perf_counter()
+    ready = prepare(faced, "de", RECIPE, tmp_path)
+    assert time.perf_counter() - start < 10
+    assert ready.x.shape == (2800, 32, 30, 5)
+    assert 1.5 < ready.x.mean() < 3

@@ -1,0 +1,93 @@
+"""Units, resampling and windows against scipy and closed forms."""
+
+import numpy as np
+import pytest
+import scipy.signal
+
+from valence.cell import Recipe
+from valence.errors import BadInput
+from valence.preprocessing import cut_windows, resample, to_microvolts, window_starts
+
+
+def recipe(**fields) -> Recipe:
+    return Recipe(name="test", epochs=1, **fields)
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("V", 1e6), ("mV", 1e3), ("µV", 1), ("μV", 1), ("uV", 1), ("nV", 1e-3)])
+def test_units(unit, factor):
+    x = np.array([1.0, -2.5], dtype=np.float32)
+    np.testing.assert_allclose(to_microvolts(x, unit=unit), x * factor, rtol=1e-6)
+    assert to_microvolts(x, unit=unit).dtype == np.float32
+
+
+def test_an_unknown_unit_is_refused():
+    with pytest.raises(BadInput, match="unknown unit 'volt'"):
+        to_microvolts(np.zeros(3), unit="volt")
+
+
+def test_resampling_is_that_of_cbramod():
+    x = np.random.default_rng(0).normal(size=(2, 3, 7500))
+    np.testing.assert_allclose(resample(x, sfreq=250, new_sfreq=200), scipy.signal.resample(x, 6000, axis=2))
+    assert resample(x, sfreq=250, new_sfreq=250) is x
+
+
+@pytest.mark.parametrize("new_sfreq", [100, 128, 200, 500])
+def test_resampling_keeps_what_fits_and_lets_no_alias_in(new_sfreq):
+    times, new_times = np.arange(7500) / 250, np.arange(round(30 * new_sfreq)) / new_sfreq
+    kept = 3 * np.sin(2 * np.pi * 10 * times)
+    lost = 5 * np.sin(2 * np.pi * 110 * times)  # would come back as 10 Hz at 100 Hz
+    y = resample(kept + (lost if new_sfreq < 220 else 0), sfreq=250, new_sfreq=new_sfreq)
+    np.testing.assert_allclose(y, 3 * np.sin(2 * np.pi * 10 * new_times), atol=1e-6)
+
+
+def test_three_windows_a_clip_and_84_a_subject():
+    x = np.random.default_rng(0).normal(scale=10, size=(28, 32, 7500)).astype(np.float32)
+    windows = cut_windows(x, sfreq=250, recipe=recipe())
+    assert windows.shape == (28, 3, 32, 2000)
+    assert windows.dtype == np.float32
+    assert windows.reshape(-1, 32, 2000).shape[0] == 84
+    expected = scipy.signal.resample(x[5, 7].astype(np.float64), 6000)[2000:4000] / 100
+    np.testing.assert_allclose(windows[5, 1, 7], expected, atol=1e-5)
+
+
+def test_emod_takes_samples_as_they_are():
+    x = np.random.default_rng(0).normal(size=(2, 3, 7500)).astype(np.float32)
+    windows = cut_windows(x, sfreq=250, recipe=recipe(sfreq_hz=250, scale=1))
+    np.testing.assert_array_equal(windows[1, 2], x[1, :, 5000:])
+
+
+@pytest.mark.parametrize(
+    ("fields", "starts"),
+    [
+        ({"sfreq_hz": 100, "window_s": 5, "stride_s": 10}, [0, 1000, 2000]),
+        ({"sfreq_hz": 100, "window_s": 5, "stride_s": 2.5}, list(range(0, 2501, 250))),
+        ({"sfreq_hz": 100, "window_s": 12, "stride_s": 12}, [0, 1200]),
+        ({"sfreq_hz": 100, "window_s": 30, "stride_s": 1}, [0]),
+    ],
+)
+def test_window_starts(fields, starts):
+    assert window_starts(3000, recipe=recipe(**fields)).tolist() == starts
+
+
+def test_overlapping_windows_share_their_samples():
+    x = np.random.default_rng(0).normal(size=(2, 3, 1500)).astype(np.float32)
+    windows = cut_windows(x, sfreq=50, recipe=recipe(sfreq_hz=50, window_s=10, stride_s=5, scale=1))
+    assert windows.shape == (2, 5, 3, 500)
+    np.testing.assert_array_equal(windows[:, 0, :, 250:], windows[:, 1, :, :250])
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"window_s": 31}, "a clip 30 s"),
+        ({"window_s": 0}, "window_s"),
+        ({"window_s": 0.0123}, "window_s"),
+        ({"stride_s": 0}, "stride_s"),
+        ({"stride_s": -1}, "stride_s"),
+        ({"sfreq_hz": 0}, "recording"),
+        ({"sfreq_hz": 128.0123}, "recording"),
+    ],
+)
+def test_recipes_that_do_not_fit_are_refused(fields, told):
+    with pytest.raises(BadInput, match=told):
+        cut_windows(np.zeros((1, 1, 7500), dtype=np.float32), sfreq=250, recipe=recipe(**fields))
