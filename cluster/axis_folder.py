@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -69,8 +70,8 @@ class AxisFolder:
 
     def __init__(self, folder: Path, configuration: dict):
         self.folder = Path(folder)
+        self.configuration = configuration
         self.hash = canonical_hash(configuration)
-        self._configuration = configuration
 
     def finished(self, on_event: Callable[[str], None] = logger.info) -> Axis | None:
         """The axis of this configuration, from the folder or else from the cache, which is then copied in."""
@@ -86,8 +87,8 @@ class AxisFolder:
         # the axis last: it alone says that a folder is finished
         for name in (PARAPHRASES, ACTIVATIONS, AXIS):
             if (cached / name).is_file():
-                write_whole(self.folder / name, lambda temporary, name=name: shutil.copyfile(cached / name, temporary))
-        on_event(f"axis of {self._configuration['llm']}: taken from the cache, {cached}")
+                write_whole(self.folder / name, partial(shutil.copyfile, cached / name))
+        on_event(f"axis of {self.configuration['llm']}: taken from the cache, {cached}")
         return axis
 
     def open(self) -> None:
@@ -97,7 +98,7 @@ class AxisFolder:
         self.folder.mkdir(parents=True, exist_ok=True)
         for name in (AXIS, ACTIVATIONS, PARAPHRASES, CONFIGURATION):
             (self.folder / name).unlink(missing_ok=True)
-        text = json.dumps({"hash": self.hash, **self._configuration}, indent=1, sort_keys=True)
+        text = json.dumps({"hash": self.hash, **self.configuration}, indent=1, sort_keys=True)
         write_whole(self.folder / CONFIGURATION, lambda temporary: temporary.write_text(text + "\n"))
 
     def paraphrases(self) -> pd.DataFrame | None:
@@ -109,11 +110,11 @@ class AxisFolder:
 
     def activations(self, texts: list[str]) -> np.ndarray | None:
         """Saved activations of these texts, (n_texts, 1, d_model), or None."""
-        layers = [self._configuration["layer"]]
+        layers = [self.configuration["layer"]]
         return _read(lambda path: load_activations(path, texts=texts, layers=layers), self.folder / ACTIVATIONS)
 
     def save_activations(self, activations: np.ndarray, texts: list[str]) -> None:
-        layers = [self._configuration["layer"]]
+        layers = [self.configuration["layer"]]
         save_activations(self.folder / ACTIVATIONS, activations, texts=texts, layers=layers)
 
     def finish(self, axis: Axis) -> None:
@@ -123,17 +124,17 @@ class AxisFolder:
         if self._is_ours(cached) and (cached / AXIS).is_file():
             return
         cached.parent.mkdir(parents=True, exist_ok=True)
-        partial = cached.with_name(f".{cached.name}.{secrets.token_hex(8)}")
-        partial.mkdir()
+        half = cached.with_name(f".{cached.name}.{secrets.token_hex(8)}")
+        half.mkdir()
         try:
             for name in (CONFIGURATION, PARAPHRASES, ACTIVATIONS, AXIS):
-                shutil.copyfile(self.folder / name, partial / name)
+                shutil.copyfile(self.folder / name, half / name)
             shutil.rmtree(cached, ignore_errors=True)
-            os.replace(partial, cached)
+            os.replace(half, cached)
         except OSError as error:  # another sweep was faster, or the cache is full or read-only: the axis is saved
             logger.info("the axis was not put into the cache: %s", error)
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            shutil.rmtree(half, ignore_errors=True)
 
     @property
     def _cached(self) -> Path:

@@ -5,11 +5,11 @@ Import this only where an engine is wanted: it imports vLLM.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from vllm import LLM as VllmLLM
-from vllm import SamplingParams
+import vllm
 
 from valence.activations import block_of_layer
 from valence.generation import Encoder
@@ -34,9 +34,10 @@ class VllmEngine:
     def __init__(self, folder: Path, llm: LLM):
         self.encoder = Encoder(folder, chat=llm.chat)
         on_gpu = torch.cuda.is_available()
-        self._engine = VllmLLM(
+        options: dict[str, Any] = {} if on_gpu else {"block_size": 32}
+        self._engine = vllm.LLM(
             str(folder),
-            dtype=llm.dtype,
+            dtype=llm.dtype,  # type: ignore[arg-type]
             max_model_len=MAX_TOKENS,
             # seeded requests end the CPU engine when a prompt is computed in chunks
             enable_chunked_prefill=False,
@@ -49,17 +50,15 @@ class VllmEngine:
             use_tqdm_on_load=False,
             # the paraphrases of a story share their prompt; activations are read without the cache
             enable_prefix_caching=True,
-            **({} if on_gpu else {"block_size": 32}),
+            **options,
         )
         self._n_blocks = self._engine.llm_engine.model_config.get_total_num_hidden_layers()
 
-    def generate(
-        self, requests: Sequence[Request], *, temperature: float, max_new_tokens: int
-    ) -> list[Generation]:
+    def generate(self, requests: Sequence[Request], *, temperature: float, max_new_tokens: int) -> list[Generation]:
         """Sample one answer per request, from its own seed."""
-        prompts = [{"prompt_token_ids": self.encoder.request_ids(request)} for request in requests]
+        prompts: Any = [{"prompt_token_ids": self.encoder.request_ids(request)} for request in requests]
         sampling = [
-            SamplingParams(temperature=temperature, seed=request.seed, max_tokens=max_new_tokens, stop=["\n"])
+            vllm.SamplingParams(temperature=temperature, seed=request.seed, max_tokens=max_new_tokens, stop=["\n"])
             for request in requests
         ]
         outputs = self._engine.generate(prompts, sampling, use_tqdm=False)
@@ -75,9 +74,9 @@ class VllmEngine:
     def activations(self, texts: Sequence[str], *, layers: Sequence[int]) -> np.ndarray:
         """Activations at the last token: float32 array, (n_texts, n_layers, d_model)."""
         blocks = [block_of_layer(layer, self._n_blocks) for layer in layers]
-        prompts = [{"prompt_token_ids": self.encoder.text_ids(text)} for text in texts]
+        prompts: Any = [{"prompt_token_ids": self.encoder.text_ids(text)} for text in texts]
         # One token is sampled and never fed back: each request is computed once, up to its last token.
-        once = SamplingParams(temperature=0.0, max_tokens=1, skip_reading_prefix_cache=True)
+        once = vllm.SamplingParams(temperature=0.0, max_tokens=1, skip_reading_prefix_cache=True)
         self._engine.collective_rpc("tap_install", args=(blocks,))
         try:
             outputs = self._engine.generate(prompts, once, use_tqdm=False)
