@@ -41,7 +41,15 @@ PRESETS = {
             n_seeds=3,
             split="cohort-balanced",
             recipes={
-                "windows": Recipe(name="quick-windows", epochs=5, sfreq_hz=100, window_s=5, stride_s=10),
+                "windows": Recipe(
+                    name="quick-windows",
+                    epochs=10,
+                    batch_size=16,
+                    learning_rate=3e-3,
+                    sfreq_hz=100,
+                    window_s=5,
+                    stride_s=10,
+                ),
                 "de": Recipe(name="quick-de", epochs=20),
             },
             n_paraphrases=12,

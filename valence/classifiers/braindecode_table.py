@@ -50,6 +50,7 @@ for row in (
         build=partial(build, "EEGNet", {"final_layer_with_constraint": False}),
         accelerate=accelerate_eegnet,
         windows_per_second=2700,
+        h200_windows_per_second=5081,
         published={"faced": 0.4090, "seed-v": 0.2961},
     ),
     Classifier(
@@ -59,6 +60,7 @@ for row in (
         build=partial(build, "ShallowFBCSPNet", {}),
         accelerate=accelerate_shallow,
         windows_per_second=1300,
+        h200_windows_per_second=23775,
     ),
 ):
     CLASSIFIERS.add(row.name, row, source=__name__)
