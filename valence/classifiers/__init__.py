@@ -25,7 +25,7 @@ class Classifier:
     windows_per_second: float
     """training samples a second on one CPU core, roughly: 5-s windows of 32 channels at 100 Hz, or clips of DE"""
     h200_windows_per_second: float | None = None
-    """the same on one H200, trained alone in float32 with TF32: 10-s windows of 32 channels at 200 Hz; None: unmeasured"""
+    """the same on one H200, alone, float32 with TF32: 10-s windows of 32 channels at 200 Hz; None: unmeasured"""
     tap: str = "final_layer"
     """dotted path of the module whose input is the penultimate features"""
     accelerate: Callable[[nn.Module], nn.Module] | None = None
