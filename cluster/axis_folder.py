@@ -121,12 +121,11 @@ class AxisFolder:
         """Save the axis, and put a copy of all parts into the cache."""
         axis.save(self.folder / AXIS)
         cached = self._cached
-        if self._is_ours(cached) and (cached / AXIS).is_file():
+        if self._is_ours(cached) and _read(Axis.load, cached / AXIS) is not None:
             return
-        cached.parent.mkdir(parents=True, exist_ok=True)
         half = cached.with_name(f".{cached.name}.{secrets.token_hex(8)}")
-        half.mkdir()
         try:
+            half.mkdir(parents=True)
             for name in (CONFIGURATION, PARAPHRASES, ACTIVATIONS, AXIS):
                 shutil.copyfile(self.folder / name, half / name)
             shutil.rmtree(cached, ignore_errors=True)

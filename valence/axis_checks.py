@@ -1,5 +1,7 @@
 """Stage axis: what stands beside an axis, so that style, sampling or one lucky set cannot pass for valence."""
 
+import re
+
 import numpy as np
 
 from valence.axis_pca import SIGN_RULES, first_component, positions, set_means, sign
@@ -8,6 +10,7 @@ from valence.stories import grammatical_person
 STYLE_LIMIT = 0.666
 """|r| over nine classes with two-sided p = .05"""
 AGREEMENT_LIMIT = 0.666
+_YOU = re.compile(r"\b(?:you|your|yours|yourself|yourselves)\b", re.IGNORECASE)
 
 
 def bootstrap_positions(
@@ -139,5 +142,4 @@ def correlation(x: np.ndarray, y: np.ndarray) -> float | None:
 
 def _share_of_you(text: str) -> float:
     """Words of the second person per word."""
-    words = text.lower().split()
-    return sum(word.strip(".,;:'\"").startswith("you") for word in words) / max(len(words), 1)
+    return len(_YOU.findall(text)) / max(len(text.split()), 1)

@@ -1,5 +1,6 @@
 """Set-up: the folder for what can be made again at any time, and files that are there whole or not at all."""
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -35,5 +36,6 @@ def file_hash(path: Path) -> str:
         return known
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    write_whole(memo, lambda temporary: temporary.write_text(digest))
+    with contextlib.suppress(OSError):  # a cache that is full or read-only costs time, not the result
+        write_whole(memo, lambda temporary: temporary.write_text(digest))
     return digest

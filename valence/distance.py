@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 
 from valence.stories import Story
 
@@ -17,6 +16,9 @@ class StoryDistance:
     """
 
     def __init__(self, stories: Sequence[Story]):
+        # imported here: a second that a command which finds its axis finished does not spend
+        from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+
         self._counts = HashingVectorizer(n_features=2**18, alternate_sign=False, norm=None)
         self._weights = TfidfTransformer(smooth_idf=True).fit(self._counts.transform([story.text for story in stories]))
 

@@ -1,9 +1,10 @@
 """Stage stories: a table of short texts in, `Story(id, emotion, text, set)` out.
 
-Nine emotions, two sets. Within a set all stories share grammatical person, tense, opening words, number of sentences
-and, within a few words, length, so that none of these can be mistaken for valence: set a speaks to "you", set b tells
-of "she". The published set of one story per class does not hold this, and there the axis follows the person.
-The emotion is shown and never named, not by a near-synonym either.
+Nine emotions, two sets. Within a set all stories share the scene (a parcel opened, a look out of the window), the
+build of their two sentences, grammatical person and number of its pronouns, tense, opening words and, within two
+words, length, so that none of these can be mistaken for valence: set a speaks to "you", set b tells of "she". The
+published set of one story per class does not hold this, and there the axis follows the person. The emotion is shown
+and never named, not by a near-synonym either.
 """
 
 import csv
@@ -34,8 +35,8 @@ EMOTION_WORDS = {
     "amusement": r"amus\w+|fun|funn\w+|hilari\w+|humou?r\w*|comic\w*",
     "inspiration": r"inspir\w+|motivat\w+|uplift\w*|awe|awed|awesome|encourag\w+|aspir(?:e|es|ed|ing|ation)\w*|admir\w+"
     r"|ambitio\w+",
-    "joy": r"(?:over|en)?joy\w*|happ(?:y|i)\w*|glad\w*|delight\w*|cheerful\w*|elat\w+|thrill\w*|ecsta\w+|bliss\w*"
-    r"|jubila\w+|euphor\w+|excite\w*|excitement|pleas(?:ed|ure)\w*|merr[iy]\w*",
+    "joy": r"(?:over|en)?joy\w*|happ(?:y|i)\w*|glad(?:ly|ness|den\w*)?|delight\w*|cheerful\w*|elat\w+|thrill\w*|ecsta\w+"
+    r"|bliss\w*|jubila\w+|euphor\w+|excite\w*|excitement|pleas(?:ed|ure)\w*|merr[iy]\w*",
     "tenderness": r"tender\w*|affection\w*|(?:be)?lov(?:e[ds]?|ing|ingly)|fond|fond(?:ly|ness)|caring|compassion\w*"
     r"|gentl\w+|cherish\w*|ador(?:e|es|ed|ing|able)",
     "any": r"emotion\w*",

@@ -1,0 +1,129 @@
+"""Activations and generation with transformers: against one text at a time, and against the distribution asked for."""
+
+import numpy as np
+import pytest
+import torch
+
+from valence.activations import (
+    batches_by_length,
+    block_of_layer,
+    load_activations,
+    read_with_transformers,
+    save_activations,
+)
+from valence.errors import BadInput
+from valence.generation import TransformersEngine, _SeededSampling
+from valence.llms import LLMS, local_folder
+from valence.paraphrases import Request
+from valence.stories import load_stories
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    configuration = LlamaConfig(
+        vocab_size=97,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+    )
+    return LlamaForCausalLM(configuration).eval()
+
+
+@pytest.fixture(scope="module")
+def engine():
+    llm = LLMS["smollm2-135m-instruct"]
+    return TransformersEngine(local_folder(llm), llm)
+
+
+@pytest.mark.parametrize(("layer", "block"), [(-2, 28), (29, 28), (1, 0), (-30, 0)])
+def test_block_of_layer(layer, block):
+    assert block_of_layer(layer, 30) == block
+
+
+@pytest.mark.parametrize("layer", [0, -1, 30, 31, -31, -32])
+def test_layers_that_are_no_block_output(layer):
+    with pytest.raises(BadInput, match=f"layer {layer} of an LLM with 30 blocks"):
+        block_of_layer(layer, 30)
+
+
+def one_by_one(network, token_ids, layers):
+    """hidden_states[layer] at the last token, as transformers documents them."""
+    rows = []
+    with torch.inference_mode():
+        for ids in token_ids:
+            states = network(torch.tensor([ids]), output_hidden_states=True).hidden_states
+            rows.append(np.stack([states[layer][0, -1].numpy() for layer in layers]))
+    return np.stack(rows)
+
+
+def test_batches_give_what_each_text_gives_alone(tiny):
+    random = np.random.default_rng(0)
+    token_ids = [random.integers(97, size=length).tolist() for length in (5, 1, 17, 17, 3, 40, 2)]
+    layers = [-2, 1, 2]
+    read = read_with_transformers(tiny, token_ids, layers=layers, pad_id=0)
+    assert read.shape == (7, 3, 32)
+    assert read.dtype == np.float32
+    np.testing.assert_allclose(read, one_by_one(tiny, token_ids, layers), atol=1e-5)
+
+
+def test_batches_by_length_hold_each_text_once_and_their_size():
+    token_ids = [[0] * length for length in (9, 2, 30, 4, 4, 100)]
+    batches = batches_by_length(token_ids, 20)
+    assert sorted(index for batch in batches for index in batch) == list(range(6))
+    assert batches == [[1, 3, 4], [0], [2], [5]]
+
+
+def test_the_embedded_llm_read_in_batches(engine):
+    texts = [story.text for story in load_stories()][::3]
+    ids = [engine.encoder.text_ids(text) for text in texts]
+    read = engine.activations(texts, layers=[-2, 12])
+    expected = one_by_one(engine._network, ids, [-2, 12])
+    assert np.linalg.norm(read - expected) < 1e-4 * np.linalg.norm(expected)
+
+
+def requests(n):
+    return [
+        Request(f"Rewrite this text in other words.\n\n{story.text}", story.text[:15].rsplit(" ", 1)[0], 1000 + index)
+        for index, story in enumerate(load_stories()[:n])
+    ]
+
+
+def test_a_seeded_answer_is_the_same_alone_and_in_a_batch(engine):
+    together = engine.generate(requests(4), temperature=0.7, max_new_tokens=16)
+    alone = engine.generate(requests(4)[2:3], temperature=0.7, max_new_tokens=16)
+    assert alone == together[2:3]
+    other_seed = [Request(asked.prompt, asked.opening, asked.seed + 7) for asked in requests(4)]
+    assert engine.generate(other_seed, temperature=0.7, max_new_tokens=16) != together
+    for asked, answer in zip(requests(4), together, strict=True):
+        assert answer.text.startswith(asked.opening)
+        assert len(answer.text) > len(asked.opening) + 10
+        assert 0 < answer.n_tokens <= 16
+        assert "\n" not in answer.text
+
+
+def test_sampling_follows_the_softmax_at_its_temperature():
+    logits = torch.tensor([0.0, 1.0, 2.0, -1.0, 0.5])
+    n = 20_000
+    sampling = _SeededSampling(range(n), 0.7, torch.device("cpu"))
+    drawn = sampling(torch.empty(0), logits.repeat(n, 1)).argmax(dim=1)
+    shares = torch.bincount(drawn, minlength=5) / n
+    np.testing.assert_allclose(shares, torch.softmax(logits / 0.7, dim=0), atol=0.012)
+
+
+def test_files_hold_texts_and_layers_together(tmp_path):
+    path = tmp_path / "activations.safetensors"
+    activations = np.random.default_rng(0).normal(size=(3, 1, 4)).astype(np.float32)
+    texts = ["one", "two", "three"]
+    save_activations(path, activations, texts=texts, layers=[-2])
+    np.testing.assert_array_equal(load_activations(path, texts=texts, layers=[-2]), activations)
+    for other_texts, layers in ((["one", "three", "two"], [-2]), (texts, [-3]), (texts[:2], [-2])):
+        with pytest.raises(BadInput, match=r"activations\.safetensors"):
+            load_activations(path, texts=other_texts, layers=layers)
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(BadInput, match=r"activations\.safetensors"):
+        load_activations(path, texts=texts, layers=[-2])
