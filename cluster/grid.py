@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from valence.cell import Cell, Recipe
 from valence.classifiers import CLASSIFIERS
@@ -70,9 +71,7 @@ def make_grid(
             kind = STRATEGIES[strategy]
             for target in [NO_TARGET] if kind.kind == "none" else targets:
                 if reason:
-                    exclusions.append(
-                        Exclusion(classifier=classifier, strategy=strategy, target=target, reason=reason)
-                    )
+                    exclusions.append(Exclusion(classifier=classifier, strategy=strategy, target=target, reason=reason))
                 else:
                     combinations += [(classifier, strategy, target, float(kind.lambda_), seed) for seed in seeds]
     if not combinations:
@@ -102,10 +101,7 @@ def _input_missing(classifier: str, inputs: Sequence[str]) -> str | None:
 
 def _order(combination: tuple[str, str, str, float, int]) -> tuple:
     classifier, strategy, target, lambda_, seed = combination
-    if target == NO_TARGET:
-        rank = 0
-    else:
-        rank = 1 if target_facts(target).numbered else 2
+    rank = 0 if target == NO_TARGET else 1 if target_facts(target).numbered else 2
     return rank, seed, classifier, strategy, target, lambda_
 
 
@@ -166,7 +162,7 @@ def as_dicts(cells: Sequence[Cell]) -> list[dict]:
     return [{"cell_id": cell.cell_id, **dataclasses.asdict(cell)} for cell in cells]
 
 
-def from_dict(fields: Mapping[str, object]) -> Cell:
+def from_dict(fields: Mapping[str, Any]) -> Cell:
     """A cell from `as_dicts`; its id is computed anew and must agree."""
     cell = Cell(**{key: value for key, value in fields.items() if key != "cell_id"})
     if cell.cell_id != fields["cell_id"]:

@@ -22,7 +22,6 @@ from valence.prepared import Prepared, prepare
 from valence.preprocessing import window_starts
 from valence.splits import Split, make_split
 
-
 TRAIN_SHARE = 0.65
 """of the subjects, in the cohort-balanced split; for a plan before the simulated cohort is written"""
 
@@ -66,7 +65,9 @@ class Outcome:
     """None where cells are missing and no partial table was asked for"""
 
 
-def run(request: Request, *, tracking_uri: str | None, retry_failed: bool, partial: bool, listener: Listener) -> Outcome:
+def run(
+    request: Request, *, tracking_uri: str | None, retry_failed: bool, partial: bool, listener: Listener
+) -> Outcome:
     """Run what is not committed yet, then rebuild the views.
 
     Raises
@@ -97,9 +98,7 @@ def run(request: Request, *, tracking_uri: str | None, retry_failed: bool, parti
         complete = not {cell.cell_id for cell in cells} - store.committed()
         built = None
         if complete or partial:
-            built = views.build(
-                store, plans=[name], tracking_uri=tracking_uri, partial=partial, say=listener.stage
-            )
+            built = views.build(store, plans=[name], tracking_uri=tracking_uri, partial=partial, say=listener.stage)
     return Outcome(
         n_cells=len(cells),
         n_new=len(todo),

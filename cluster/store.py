@@ -16,6 +16,7 @@ import os
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -34,7 +35,7 @@ METRICS = (
     "gradient_ratio",
     "axis_encoding",
 )
-_ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+_ARROW: dict[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64()}
 SCHEMA = pa.schema(
     [pa.field("cell_id", pa.string(), nullable=False), pa.field("pair_id", pa.string(), nullable=False)]
     + [pa.field(field.name, _ARROW[field.type], nullable=False) for field in dataclasses.fields(Cell)]

@@ -94,7 +94,10 @@ def _target(cell: Cell, context: Context, *, n_classes: int) -> Target | None:
     if cell.target == "none":
         return None
     about = TargetContext(
-        class_of_clip=context.class_of_clip, n_classes=n_classes, axis=context.axis if cell.axis else None, seed=cell.seed
+        class_of_clip=context.class_of_clip,
+        n_classes=n_classes,
+        axis=context.axis if cell.axis else None,
+        seed=cell.seed,
     )
     return make_target(cell.target, about)
 
@@ -103,8 +106,8 @@ def _columns(result: Result) -> dict:
     metrics = {name: _float_or_null(result.metrics.get(name)) for name in METRICS}
     return {
         **metrics,
-        "best_epoch": int(result.metrics["best_epoch"]),
-        "recall": [float(value) for value in result.recall],
+        "best_epoch": result.metrics["best_epoch"],
+        "recall": [_float_or_null(value) for value in result.recall],
         "test_subjects": list(result.subject_balanced_accuracy),
         "subject_balanced_accuracy": [float(value) for value in result.subject_balanced_accuracy.values()],
     }
@@ -145,7 +148,7 @@ def versions() -> dict[str, str]:
 class PackTrainable(tune.Trainable):
     """One pack; one cell a step; each cell committed the moment it ends. The actor outlives its pack."""
 
-    def setup(self, config: dict, *, packs: list[list[dict]], context: Context) -> None:
+    def setup(self, config: dict, *, packs: list[list[dict]], context: Context) -> None:  # type: ignore[override]
         # results must not depend on how many cores an actor was given: sums are split over threads
         torch.set_num_threads(1)
         for module in context.plugins:
@@ -211,10 +214,8 @@ def run_packs(
     list of str : messages of packs whose actor was lost more often than allowed; their cells are not committed.
     """
     scratch = Path(context.folder) / ".tune"
-    trainable = tune.with_parameters(
-        PackTrainable, packs=[as_dicts(pack.cells) for pack in packs], context=context
-    )
-    resources = {"CPU": 1, "GPU": gpus_per_pack} if gpus_per_pack else {"CPU": 1}
+    trainable = tune.with_parameters(PackTrainable, packs=[as_dicts(pack.cells) for pack in packs], context=context)
+    resources = {"CPU": 1.0, "GPU": gpus_per_pack} if gpus_per_pack else {"CPU": 1.0}
     tuner = tune.Tuner(
         tune.with_resources(trainable, resources),
         param_space={"pack": tune.grid_search(list(range(len(packs))))},

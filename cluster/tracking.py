@@ -2,7 +2,6 @@
 
 import logging
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -95,8 +94,8 @@ def _write(client, experiment: str, row: dict, *, parent: str, run) -> None:
     if run is None:
         start = end - int(1000 * row["seconds"])
         name = f"{row['strategy']} {row['target']} seed {row['seed']}"
-        tags = {"cell_id": row["cell_id"], "mlflow.parentRunId": parent, "level": "cell"}
-        run = client.create_run(experiment, start_time=start, tags=tags, run_name=name)
+        identity = {"cell_id": row["cell_id"], "mlflow.parentRunId": parent, "level": "cell"}
+        run = client.create_run(experiment, start_time=start, tags=identity, run_name=name)
     values: dict[str, float] = {name: row[name] for name in (*METRICS, "best_epoch", "seconds")}
     metrics = [Metric(name, float(value), end, 0) for name, value in values.items() if pd.notna(value)]
     params = [Param(name, str(row[name])) for name in PARAMS]
@@ -115,5 +114,3 @@ def _milliseconds(time: pd.Timestamp) -> int:
 def ui_command(folder: Path, tracking_uri: str | None) -> str:
     """The command that opens the results in a browser."""
     return f"mlflow ui --backend-store-uri {tracking_uri or default_tracking_uri(folder)}"
-
-

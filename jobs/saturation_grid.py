@@ -15,9 +15,9 @@ from typing import Annotated
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import tyro  # noqa: E402
+import tyro
 
-from valence.errors import BadInput  # noqa: E402
+from valence.errors import BadInput
 
 
 @dataclass(frozen=True)

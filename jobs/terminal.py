@@ -36,7 +36,12 @@ class Terminal(Listener):
         resumed = f", {n_committed} committed before" if n_committed else ""
         self.stage(f"training {n_cells - n_committed} cells{resumed}; predicted {duration(predicted_s)}")
         if console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[facts]}"), TimeElapsedColumn())
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[facts]}"),
+                TimeElapsedColumn(),
+            )
             self._progress = Progress(*columns, console=console, refresh_per_second=2)
             self._task = self._progress.add_task("cells", total=n_cells, completed=n_committed, facts="")
             self._progress.start()
@@ -124,12 +129,18 @@ def summary(outcome: Outcome, *, out, ui: str, resume: str) -> None:
     new = f"{outcome.n_new} new" if outcome.n_new else "nothing new to run"
     console.print(f"{outcome.n_cells} cells, {new}{failed}, {duration(outcome.seconds)}{memory}")
     for message in outcome.lost:
-        console.print(f"a pack was given up: {message.splitlines()[-1] if message else 'its actor was lost'}", markup=False)
+        console.print(
+            f"a pack was given up: {message.splitlines()[-1] if message else 'its actor was lost'}", markup=False
+        )
     if views is None:
-        console.print(f"cells are missing, so there is no table (--partial gives one); go on with:\n  {resume}", markup=False)
+        console.print(
+            f"cells are missing, so there is no table (--partial gives one); go on with:\n  {resume}", markup=False
+        )
     else:
         if views.n_failed:
-            console.print(f"failed cells: --why CELL tells the reason, --retry-failed runs them again:\n  {resume}", markup=False)
+            console.print(
+                f"failed cells: --why CELL tells the reason, --retry-failed runs them again:\n  {resume}", markup=False
+            )
         console.print(f"report      {views.report_path}", markup=False)
         console.print(f"statistics  {views.statistics_path}", markup=False)
     console.print(f"cells       {out / 'cells'}", markup=False)

@@ -51,7 +51,9 @@ class Registry(Mapping[str, T], Generic[T]):
         """Add one entry. Raises ValueError where two modules claim one name."""
         known = self._sources.get(name)
         if known is not None and known != source:
-            raise ValueError(f"{self.kind} {name!r} is registered twice, by {known} and by {source}: rename one of them")
+            raise ValueError(
+                f"{self.kind} {name!r} is registered twice, by {known} and by {source}: rename one of them"
+            )
         self._entries[name] = entry
         self._sources[name] = source
 

@@ -44,5 +44,5 @@ class SignalSpec:
 
     @property
     def input(self) -> str:
-        """"windows" or "de"."""
+        """ "windows" or "de"."""
         return "de" if self.n_bands else "windows"

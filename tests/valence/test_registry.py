@@ -12,9 +12,7 @@ from valence.registry import Registry, load_plugin, unknown_name
 def package(tmp_path, monkeypatch):
     folder = tmp_path / "pets"
     folder.mkdir()
-    (folder / "__init__.py").write_text(
-        "from valence.registry import Registry\nPETS = Registry('pet', 'pets')\n"
-    )
+    (folder / "__init__.py").write_text("from valence.registry import Registry\nPETS = Registry('pet', 'pets')\n")
     (folder / "cat.py").write_text("from pets import PETS\n@PETS.register('cat')\nclass Cat: pass\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     yield folder
