@@ -43,13 +43,13 @@ PRESETS = {
             recipes={
                 "windows": Recipe(
                     name="quick-windows",
-                    epochs=10,
+                    epochs=8,
                     batch_size=32,
                     learning_rate=1e-2,
                     warmup_epochs=1,
                     sfreq_hz=100,
                     window_s=5,
-                    stride_s=10,
+                    stride_s=15,
                 ),
                 "de": Recipe(name="quick-de", epochs=40, learning_rate=2e-3, weight_decay=0.1),
             },

@@ -83,14 +83,15 @@ def statistics_tables(statistics: pd.DataFrame) -> Iterator[Table]:
     """The comparisons, one table a classifier: paired difference, interval, corrected p, verdict."""
     for classifier, members in statistics.groupby("classifier", sort=True):
         seeds = ", ".join(str(count) for count in sorted(members["n_seeds"].unique()))
-        table = Table(box=None, header_style="bold", pad_edge=False, title_justify="left")
-        table.title = f"{classifier}, {seeds} paired seeds, {members['n_subjects'].max()} test subjects"
-        for name in ("comparison", "strategy", "target", "Δ BACC", "95 % interval", "p Holm", "verdict"):
-            table.add_column(name, justify="right" if name in ("Δ BACC", "p Holm") else "left", no_wrap=True)
+        table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1), title_justify="left")
+        subjects = members["n_subjects"].max()
+        table.title = f"{classifier}: Δ balanced accuracy, {seeds} paired seeds, {subjects} test subjects"
+        for name in ("comparison", "strategy", "target", "Δ", "95 % interval", "p Holm", "verdict"):
+            table.add_column(name, justify="right" if name in ("Δ", "p Holm") else "left", no_wrap=True)
         for row in members.itertuples():
             interval = escape(f"[{number(row.ci_low, '+.3f')}, {number(row.ci_high, '+.3f')}]")
             target = "controls" if row.comparison == "structure" else row.target
-            figures = (number(row.delta, "+.4f"), interval, number(row.p_holm, ".3f"))
+            figures = (number(row.delta, "+.3f"), interval, number(row.p_holm, ".3f"))
             table.add_row(row.comparison, row.strategy, target, *figures, row.verdict)
         yield table
 
