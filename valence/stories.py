@@ -35,8 +35,8 @@ EMOTION_WORDS = {
     "amusement": r"amus\w+|fun|funn\w+|hilari\w+|humou?r\w*|comic\w*",
     "inspiration": r"inspir\w+|motivat\w+|uplift\w*|awe|awed|awesome|encourag\w+|aspir(?:e|es|ed|ing|ation)\w*|admir\w+"
     r"|ambitio\w+",
-    "joy": r"(?:over|en)?joy\w*|happ(?:y|i)\w*|glad(?:ly|ness|den\w*)?|delight\w*|cheerful\w*|elat\w+|thrill\w*|ecsta\w+"
-    r"|bliss\w*|jubila\w+|euphor\w+|excite\w*|excitement|pleas(?:ed|ure)\w*|merr[iy]\w*",
+    "joy": r"(?:over|en)?joy\w*|happ(?:y|i)\w*|glad(?:ly|ness|den\w*)?|delight\w*|cheerful\w*|elat\w+|thrill\w*"
+    r"|ecsta\w+|bliss\w*|jubila\w+|euphor\w+|excite\w*|excitement|pleas(?:ed|ure)\w*|merr[iy]\w*",
     "tenderness": r"tender\w*|affection\w*|(?:be)?lov(?:e[ds]?|ing|ingly)|fond|fond(?:ly|ness)|caring|compassion\w*"
     r"|gentl\w+|cherish\w*|ador(?:e|es|ed|ing|able)",
     "any": r"emotion\w*",

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import subprocess
 import sys
 import time
@@ -160,6 +159,7 @@ def test_another_folder_gets_the_axis_from_the_cache(fitted, tmp_path):
         assert (tmp_path / "x" / name).read_bytes() == (folder / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_transformers_does_the_same_through_the_same_actor(cluster, tmp_path, monkeypatch):
     """Half of the stories: the slower engine's own speed is not under test."""
     monkeypatch.setattr(llm_actors, "load_stories", lambda: load_stories()[:9])
@@ -185,11 +185,12 @@ def test_bad_input_in_the_actor_comes_back_as_it_is(cluster, tmp_path):
 
 
 @pytest.mark.gpu
-def test_vllm_on_a_gpu_agrees_with_transformers():
+def test_vllm_on_a_gpu_agrees_with_transformers(monkeypatch):
     if not torch.cuda.is_available():
         pytest.skip("no GPU")
     pytest.importorskip("vllm")
-    os.environ.update(engine_environment(EMBEDDED, 4))
+    for name, value in engine_environment(EMBEDDED, 4).items():
+        monkeypatch.setenv(name, value)
     from cluster.vllm_engine import VllmEngine
 
     texts = [story.text for story in load_stories()]

@@ -129,7 +129,7 @@ def test_style_that_follows_the_axis_is_reported():
 def test_bootstrap_error_is_the_spread_over_new_samples():
     """Fresh paraphrases of the same stories, many times over, against the bootstrap of one sample."""
     options = {"noise": 2.0, "n": 30, "set_noise": 0.0}
-    fits = [fit_axis(*planted(**options)[:3], n_bootstrap=400)]
+    fitted = fit_axis(*planted(**options)[:3], n_bootstrap=400)
     random = np.random.default_rng(1)
     activations, emotions, sets, _ = planted(**options | {"noise": 0.0})
     draws = [
@@ -139,9 +139,17 @@ def test_bootstrap_error_is_the_spread_over_new_samples():
         for _ in range(300)
     ]
     spread = np.std(draws, axis=0).mean()
-    assert fits[0].standard_error.mean() == pytest.approx(spread, rel=0.3)
-    inside = (fits[0].interval[:, 0] < fits[0].class_positions) & (fits[0].class_positions < fits[0].interval[:, 1])
-    assert inside.all()
+    assert fitted.standard_error.mean() == pytest.approx(spread, rel=0.3)
+
+
+@pytest.mark.parametrize("anger", [-1.5, 1.5])
+def test_intervals_hold_the_positions_whatever_sign_the_decomposition_has(anger):
+    """The decomposition's own sign follows the first row."""
+    values = VALENCE.copy()
+    values[EMOTIONS.index("anger")] = anger
+    fitted = fit_axis(*planted(values=values)[:3], n_bootstrap=100)
+    low, high = fitted.interval.T
+    assert ((low < fitted.class_positions) & (fitted.class_positions < high)).all()
 
 
 def test_the_bootstrap_is_the_same_every_time(axis):
