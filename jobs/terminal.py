@@ -83,7 +83,7 @@ def statistics_tables(statistics: pd.DataFrame) -> Iterator[Table]:
     """The comparisons, one table a classifier: paired difference, interval, corrected p, verdict."""
     for classifier, members in statistics.groupby("classifier", sort=True):
         seeds = ", ".join(str(count) for count in sorted(members["n_seeds"].unique()))
-        table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1), title_justify="left")
+        table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0), title_justify="left")
         subjects = members["n_subjects"].max()
         table.title = f"{classifier}: Δ balanced accuracy, {seeds} paired seeds, {subjects} test subjects"
         for name in ("comparison", "strategy", "target", "Δ", "95 % interval", "p Holm", "verdict"):
