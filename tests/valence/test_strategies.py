@@ -127,6 +127,27 @@ def test_kd_against_numpy():
     assert got == pytest.approx(expected, rel=1e-5)
 
 
+def test_kd_starts_alike_with_every_target():
+    """A control is the same loss: as many parameters, and initial logits of the same scale, for an LLM of any width.
+
+    Expected: z is a direction without preference in 64 dimensions, so that z·c has variance 1/64 for any unit row c.
+    """
+    features = torch.randn(128, N_FEATURES, generator=torch.Generator().manual_seed(0))
+    scales, sizes = {}, set()
+    for name in ("vaxis", "permuted_1", "random_1"):
+        strategy, squares = STRATEGIES["kd_prototypes"](), []
+        target = world.target(name, width=576)
+        for seed in range(60):
+            torch.manual_seed(seed)
+            strategy.prepare(torch.nn.Identity(), world.spec("de"), N_FEATURES, target)
+            squares.append(((strategy.head(features) @ strategy.prototypes.T) ** 2).mean().item())
+        scales[name] = np.mean(squares) * 64
+        sizes.add(sum(parameter.numel() for parameter in strategy.parameters()))
+    assert len(sizes) == 1
+    for name, scale in scales.items():
+        assert 0.75 < scale < 1.33, (name, scales)
+
+
 def test_kd_temperature_is_learned_and_bounded():
     strategy, (batch, features) = prepared("kd_prototypes"), sample()
     loss_of(strategy, batch, features).backward()

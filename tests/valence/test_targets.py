@@ -8,7 +8,7 @@ from scipy.stats import kstest
 
 from tests.valence import training_world as world
 from valence.errors import BadInput
-from valence.targets import TARGETS, canonical_target, make_target
+from valence.targets import N_PROTOTYPE_DIMS, TARGETS, canonical_target, make_target
 
 ALL = [canonical_target(name) for name in TARGETS]
 
@@ -41,7 +41,41 @@ def test_vaxis_holds_the_axis():
     made, axis = world.target("vaxis"), world.axis()
     np.testing.assert_allclose(made.class_values, axis.class_positions)
     np.testing.assert_allclose(made.clip_values, axis.class_positions[world.CLASS_OF_CLIP])
-    np.testing.assert_allclose(made.prototypes * np.linalg.norm(axis.centroids, axis=1)[:, None], axis.centroids)
+    rows = axis.centroids / np.linalg.norm(axis.centroids, axis=1)[:, None]
+    np.testing.assert_allclose(made.prototypes @ made.prototypes.T, rows @ rows.T, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("width", [8, 64, 65, 576, 4096])
+def test_angles_between_classes_are_kept_for_any_width_of_the_llm(width):
+    """Centred centroids have one dimension less than classes: the last coordinate of a wide LLM is zero."""
+    axis = world.axis(width=width)
+    made = make_target("vaxis", dataclasses.replace(world.context(), axis=axis)).prototypes
+    assert made.shape == (world.N_CLASSES, N_PROTOTYPE_DIMS)
+    rows = axis.centroids / np.linalg.norm(axis.centroids, axis=1)[:, None]
+    np.testing.assert_allclose(made @ made.T, rows @ rows.T, rtol=0, atol=1e-12)
+
+
+def test_coordinates_do_not_depend_on_the_basis_of_the_llm():
+    """The same geometry, turned and mirrored: signs and order of coordinates are fixed."""
+    axis, rng = world.axis(width=100), np.random.default_rng(3)
+    turned = dataclasses.replace(axis, centroids=axis.centroids @ np.linalg.qr(rng.standard_normal((100, 100)))[0])
+    first, second = (
+        make_target("vaxis", dataclasses.replace(world.context(), axis=one)).prototypes for one in (axis, turned)
+    )
+    np.testing.assert_allclose(first, second, atol=1e-8)
+
+
+def test_all_targets_have_one_shape():
+    shapes = {world.target(name, width=width).prototypes.shape for name in ALL for width in (32, 576)}
+    assert shapes == {(world.N_CLASSES, N_PROTOTYPE_DIMS)}
+
+
+def test_classes_beyond_the_width_are_refused():
+    many = dataclasses.replace(world.context(), n_classes=N_PROTOTYPE_DIMS + 1, axis=None)
+    with pytest.raises(BadInput, match="n_classes is 65"):
+        make_target("random", many)
+    most = make_target("random", dataclasses.replace(many, n_classes=N_PROTOTYPE_DIMS))
+    np.testing.assert_allclose(most.prototypes @ most.prototypes.T, np.eye(N_PROTOTYPE_DIMS), atol=1e-12)
 
 
 def test_permuted_moves_values_and_prototypes_together():
@@ -50,14 +84,16 @@ def test_permuted_moves_values_and_prototypes_together():
         order = [int(np.argmin(np.abs(kept.class_values - value))) for value in made.class_values]
         assert sorted(order) == list(range(world.N_CLASSES))
         assert order != sorted(order)
-        np.testing.assert_allclose(made.prototypes, kept.prototypes[order])
+        np.testing.assert_allclose(made.prototypes, kept.prototypes[order], atol=1e-8)
         np.testing.assert_allclose(made.dissimilarity, kept.dissimilarity[np.ix_(order, order)])
 
 
 def test_permuted_two_classes_are_always_swapped():
     two = dataclasses.replace(world.context(), n_classes=2, class_of_clip=(0, 1))
     axis = world.axis()
-    axis.class_positions, axis.centroids = np.array([-1.0, 1.0]), axis.centroids[:2]
+    axis = dataclasses.replace(
+        axis, class_positions=np.array([-1.0, 1.0]), centroids=axis.centroids[:2], classes=axis.classes[:2]
+    )
     for seed in range(10):
         assert make_target("permuted", dataclasses.replace(two, axis=axis, seed=seed)).class_values[0] == 1
 

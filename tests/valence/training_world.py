@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from valence.axis import Axis
 from valence.cell import Cell, Recipe, canonical_hash
 from valence.signal import SignalSpec
 from valence.targets import Target, TargetContext, make_target
@@ -14,16 +15,31 @@ N_CLIPS = len(CLASS_OF_CLIP)
 NAMES = tuple(f"sub{number:03d}" for number in range(6))
 
 
-def axis(seed: int = 0) -> SimpleNamespace:
-    """An axis with 32-dimensional centroids."""
-    centroids = np.random.default_rng(seed).standard_normal((N_CLASSES, 32))
+def axis(seed: int = 0, *, width: int = 32) -> Axis:
+    """An axis with random centroids of that width."""
+    centroids = np.random.default_rng(seed).standard_normal((N_CLASSES, width))
     centroids -= centroids.mean(0)
-    positions = centroids @ np.linalg.svd(centroids, full_matrices=False)[2][0]
-    return SimpleNamespace(class_positions=(positions - positions.mean()) / positions.std(), centroids=centroids)
+    direction = np.linalg.svd(centroids, full_matrices=False)[2][0]
+    positions = centroids @ direction
+    return Axis(
+        direction=direction,
+        class_positions=(positions - positions.mean()) / positions.std(),
+        centroids=centroids,
+        explained_variance=0.5,
+        llm="planted",
+        llm_hash="0" * 16,
+        layer=-2,
+        pooling="last",
+        method="pca",
+        n_paraphrases=1,
+        engine="none",
+        dtype="float32",
+    )
 
 
-def context(*, seed: int = 42, axis_seed: int = 0) -> TargetContext:
-    return TargetContext(class_of_clip=CLASS_OF_CLIP, n_classes=N_CLASSES, axis=axis(axis_seed), seed=seed)
+def context(*, seed: int = 42, axis_seed: int = 0, width: int = 32) -> TargetContext:
+    axis_ = axis(axis_seed, width=width)
+    return TargetContext(class_of_clip=CLASS_OF_CLIP, n_classes=N_CLASSES, axis=axis_, seed=seed)
 
 
 def target(name: str = "vaxis", **fields) -> Target:

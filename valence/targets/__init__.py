@@ -1,7 +1,9 @@
 """Axis and seed to a target: what a strategy aligns features to. Target and strategy are two axes of the grid.
 
 A control is the same loss with another target, so every target carries all three parts that a strategy may read:
-values (per class and per clip), prototypes, and a dissimilarity of classes.
+values (per class and per clip), prototypes, and a dissimilarity of classes. All have the same shapes: prototypes C are
+read only up to a rotation (as C·Cᵀ, and against a learned projection), so they are given in as many dimensions whatever
+the width of the LLM. Otherwise a control would differ in the size and the scale of the student's projection, too.
 """
 
 import re
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from valence.axis import Axis
 
 
+N_PROTOTYPE_DIMS = 64
+"""width of every target's prototypes, and so the most classes that a target can have"""
+
+
 @dataclass(frozen=True)
 class Target:
     """What features are aligned to. All arrays are float64."""
@@ -29,7 +35,7 @@ class Target:
     clip_values: np.ndarray
     """(n_clips,), the value of a clip's class where the target has nothing finer"""
     prototypes: np.ndarray
-    """(n_classes, d), rows of length 1"""
+    """(n_classes, N_PROTOTYPE_DIMS), rows of length 1"""
     dissimilarity: np.ndarray
     """(n_classes, n_classes), symmetric, diagonal 0"""
 
@@ -51,7 +57,7 @@ class TargetBuilder:
     """One entry of the registry."""
 
     build: Callable[[TargetContext, int], tuple[np.ndarray, np.ndarray]]
-    """context and draw number to class values (n_classes,) and prototypes (n_classes, d), in any scale"""
+    """context and draw number to class values (n_classes,) and prototypes (n_classes, d), in any scale and width d"""
     needs_axis: bool
     numbered: bool
     """the name takes a draw number: permuted_1, permuted_2, …"""
@@ -72,12 +78,14 @@ def make_target(name: str, context: TargetContext) -> Target:
 
     Raises
     ------
-    BadInput : for an unknown name, or where the axis is missing or has another number of classes.
+    BadInput : for an unknown name, for more classes than N_PROTOTYPE_DIMS, or where the axis is missing or has another number of classes.
     """
     base, index = _parse(name)
     builder = TARGETS[base]
-    if context.n_classes < 2:
-        raise BadInput(f"n_classes is {context.n_classes}", allowed="2 or more", do="take another data set")
+    if not 2 <= context.n_classes <= N_PROTOTYPE_DIMS:
+        raise BadInput(
+            f"n_classes is {context.n_classes}", allowed=f"2 to {N_PROTOTYPE_DIMS}", do="take another data set"
+        )
     if builder.needs_axis:
         _check_axis(name, context)
     values, prototypes = builder.build(context, index)
@@ -86,7 +94,7 @@ def make_target(name: str, context: TargetContext) -> Target:
         name=f"{base}_{index}" if builder.numbered else base,
         class_values=values,
         clip_values=values[np.asarray(context.class_of_clip)],
-        prototypes=prototypes / np.linalg.norm(prototypes, axis=1, keepdims=True),
+        prototypes=_in_fixed_width(prototypes / np.linalg.norm(prototypes, axis=1, keepdims=True)),
         dissimilarity=np.abs(values[:, None] - values[None, :]),
     )
 
@@ -122,6 +130,21 @@ def _check_axis(name: str, context: TargetContext) -> None:
             allowed="one class position for each class of the data set",
             do="fit the axis on stories of the data set's classes",
         )
+
+
+def _in_fixed_width(rows: np.ndarray) -> np.ndarray:
+    """Rows (n, d) to (n, N_PROTOTYPE_DIMS) with the same R·Rᵀ: coordinates along principal axes, padded with zeros.
+
+    The coordinates U·S of R = U·S·Vᵀ come from the n × n matrix R·Rᵀ, whose sums einsum forms in one thread: those of
+    BLAS depend on how many threads it was given. The largest entry of each column is made positive.
+    """
+    if rows.shape[1] > N_PROTOTYPE_DIMS:
+        squares, basis = np.linalg.eigh(np.einsum("id,jd->ij", rows, rows))
+        squares, basis = squares[::-1], basis[:, ::-1]
+        squares = np.where(squares > squares[0] * len(rows) * np.finfo(float).eps, squares, 0.0)
+        signs = np.sign(basis[np.abs(basis).argmax(axis=0), np.arange(len(rows))])
+        rows = basis * signs * np.sqrt(squares)
+    return np.pad(rows, ((0, 0), (0, N_PROTOTYPE_DIMS - rows.shape[1])))
 
 
 def _zscore(values: np.ndarray) -> np.ndarray:
