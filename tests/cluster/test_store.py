@@ -92,10 +92,19 @@ def test_plain_pandas_and_duckdb_read_the_folder(tmp_path):
 
 
 def test_artifacts_are_there_before_the_row(tmp_path, monkeypatch):
-    store = Store(tmp_path)
+    store, written = Store(tmp_path), []
+
+    def recorded(path, content):
+        written.append((path.parent.name, path.exists()))
+        return put_if_absent(path, content)
+
+    monkeypatch.setattr("cluster.store.put_if_absent", recorded)
     cell = make_cell()
-    store.commit(make_row(cell), {"predictions": pa.table({"clip": [1, 2]})})
-    assert (tmp_path / "predictions" / f"{cell.cell_id}.parquet").exists()
+    tables = {kind: pa.table({"clip": [1, 2]}) for kind in ("predictions", "features")}
+    assert store.commit(make_row(cell), tables)
+    assert written == [("predictions", False), ("features", False), ("cells", False)]
+    for kind in ("predictions", "features", "cells"):
+        assert (tmp_path / kind / f"{cell.cell_id}.parquet").exists()
     other = make_cell(1)
     monkeypatch.setattr("cluster.store.parquet_bytes", lambda table: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
