@@ -221,6 +221,30 @@ def test_choice_of_engine(monkeypatch):
     assert choose_engine("auto") == "vllm"
 
 
+@pytest.mark.parametrize(("found", "engine"), [(False, "transformers"), (True, "vllm")])
+def test_a_line_says_that_vllm_is_not_installed(found, engine, tmp_path, no_cache, monkeypatch):
+    """Up to the engine's start: its name, and what the user was told by then."""
+    real, lines, started = llm_actors.importlib.util.find_spec, [], []
+
+    class Started(Exception):
+        """The engine would start here."""
+
+    def start(llm, engine, on_event):
+        started.append(engine)
+        raise Started
+
+    vllm = object() if found else None
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name, package=None: vllm if name == "vllm" else real(name, package)
+    )
+    monkeypatch.setattr(llm_actors, "weights_hash", lambda llm: "0" * 16)
+    monkeypatch.setattr(llm_actors, "RemoteEngine", start)
+    with pytest.raises(Started):
+        fit_llm_axis(EMBEDDED, n_paraphrases=3, folder=tmp_path / "axis", on_event=lines.append)
+    assert started == [engine]
+    assert any("vLLM is not installed: transformers" in line for line in lines) is not found
+
+
 def test_resources_and_environment_of_an_engine(monkeypatch):
     node = {"Alive": True, "Resources": {"CPU": 8.0}}
     assert engine_resources([node, {"Alive": False, "Resources": {"CPU": 64.0}}]) == (8, 0)
