@@ -3,7 +3,7 @@
 In: a file and the shape its array must have. Out: the array. A pickle is a program; this runs it with inert stand-ins
 for the six names that numpy arrays need and refuses every other name. No numpy code sees the file's numbers before
 they are checked: `dtype.__setstate__` would let a file change a dtype shared by the whole process, and
-`_reconstruct` would allocate any shape the file asks for.
+`_reconstruct` would allocate any shape the file asks for. A file takes few steps, and encodes no more than one array.
 """
 
 import io
@@ -23,6 +23,8 @@ PICKLE_OVERHEAD = 65_536
 """bytes a file may hold beside its numbers"""
 ESCAPED_BYTES = 4
 """bytes on disk for one byte of data, at most: protocol 0 writes a byte as the four characters of a hex escape"""
+MOST_STEPS = 1_000
+"""opcodes of a file, at most: an array of any size and protocol takes about 50, and each can make an object"""
 _DTYPE = re.compile(r"[<>|=]?([biuf][1248])")
 _OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 _LENGTH_BYTES = {
@@ -95,9 +97,7 @@ class _Array:
         if not (isinstance(state, tuple) and len(state) == 5 and isinstance(state[2], _Dtype)):
             raise _RefusedError("the state of its array is not one that numpy writes")
         _version, self._shape, self._dtype, self._fortran, raw = state
-        if isinstance(raw, str):  # a Python 2 string, read as latin1
-            raw = raw.encode("latin1")
-        if not isinstance(raw, bytes | bytearray):
+        if not isinstance(raw, bytes | bytearray | str):  # a Python 2 string is read as latin1 text
             raise _RefusedError("its numbers are not a block of bytes")
         self._raw = raw
 
@@ -109,7 +109,8 @@ class _Array:
         n_bytes = math.prod(shape) * dtype.itemsize
         if len(self._raw) != n_bytes:
             raise _RefusedError(f"its array needs {n_bytes:,} bytes and {len(self._raw):,} are there")
-        array = np.frombuffer(self._raw, dtype).reshape(shape, order="F" if self._fortran else "C")
+        raw = self._raw.encode("latin1") if isinstance(self._raw, str) else self._raw
+        array = np.frombuffer(raw, dtype).reshape(shape, order="F" if self._fortran else "C")
         return np.ascontiguousarray(array, dtype=dtype.newbyteorder("="))
 
 
@@ -129,16 +130,12 @@ def _frombuffer(raw: object, dtype: object, shape: object, order: object) -> _Ar
     return array
 
 
-def _encode(text: object, encoding: object = None) -> bytes:
-    if not (isinstance(text, str) and encoding in ("latin1", "latin-1")):
-        raise _RefusedError(f"it asks for the encoding {reprlib.repr(encoding)}")
-    return text.encode("latin1")
-
-
+ENCODE = ("_codecs", "encode")
+"""turns text into bytes; its stand-in is a method of the unpickler, which counts the bytes"""
 ALLOWED: dict[tuple[str, str], Callable[..., object] | None] = {
     ("numpy", "ndarray"): None,
     ("numpy", "dtype"): _Dtype,
-    ("_codecs", "encode"): _encode,
+    ENCODE: None,
 }
 for _core in ("numpy.core", "numpy._core"):
     ALLOWED[f"{_core}.multiarray", "_reconstruct"] = _reconstruct
@@ -147,11 +144,25 @@ for _core in ("numpy.core", "numpy._core"):
 
 
 class _Unpickler(pickle.Unpickler):
+    """One load, with one budget of bytes for all text that it encodes."""
+
+    def __init__(self, data: bytes, *, budget: int):
+        super().__init__(io.BytesIO(data), encoding="latin1")
+        self._budget = self._left = budget
+
     def find_class(self, module: str, name: str) -> _Standin:
         if (module, name) not in ALLOWED:
             refused = f"{module}.{name}"[:200]
             raise _RefusedError(f"it names {refused!r}, which could run code")
-        return _Standin(ALLOWED[module, name])
+        return _Standin(self._encode if (module, name) == ENCODE else ALLOWED[module, name])
+
+    def _encode(self, text: object, encoding: object = None) -> bytes:
+        if not (isinstance(text, str) and encoding in ("latin1", "latin-1")):
+            raise _RefusedError(f"it asks for the encoding {reprlib.repr(encoding)}")
+        self._left -= len(text)
+        if self._left < 0:
+            raise _RefusedError(f"it makes more than {self._budget:,} bytes out of its text")
+        return text.encode("latin1")
 
     def persistent_load(self, pid: object) -> None:
         raise _RefusedError(f"it names the persistent id {reprlib.repr(pid)}")
@@ -160,7 +171,8 @@ class _Unpickler(pickle.Unpickler):
 def _scan(data: bytes) -> None:
     """Walk the opcodes without running them. Raises _RefusedError where one asks for more than the file holds.
 
-    Python's unpickler allocates a block before it reads it, and a memo as long as the largest index in the file.
+    Python's unpickler allocates a block before it reads it, a memo as long as the largest index in the file, and for
+    one byte an object of a hundred.
     """
     position, n_opcodes, largest = 0, 0, -1
     name = ""
@@ -169,6 +181,8 @@ def _scan(data: bytes) -> None:
         if opcode is None:
             raise _RefusedError(f"it is truncated or no pickle (byte {position:,} of {len(data):,})")
         name, n_opcodes = opcode.name, n_opcodes + 1
+        if n_opcodes > MOST_STEPS:
+            raise _RefusedError(f"it has more than {MOST_STEPS:,} steps; an array takes about 50")
         start, end = _argument(opcode, data, position + 1)
         if name in ("BINPUT", "LONG_BINPUT"):
             largest = max(largest, int.from_bytes(data[start:end], "little"))
@@ -215,6 +229,7 @@ def load_array(path: Path, *, shape: tuple[int, ...]) -> np.ndarray:
     ------
     BadInput : naming the file and, where it asks for a name that is not allowed, that name.
     """
+    budget = PICKLE_OVERHEAD + 8 * math.prod(shape)
     limit = PICKLE_OVERHEAD + ESCAPED_BYTES * 8 * math.prod(shape)
     try:
         size = path.stat().st_size
@@ -222,7 +237,7 @@ def load_array(path: Path, *, shape: tuple[int, ...]) -> np.ndarray:
             raise _RefusedError(f"it has {size:,} bytes; an array of this shape has at most {limit:,}")
         data = path.read_bytes()
         _scan(data)
-        found = _Unpickler(io.BytesIO(data), encoding="latin1").load()
+        found = _Unpickler(data, budget=budget).load()
         if not isinstance(found, _Array):
             raise _RefusedError(f"it holds a {type(found).__name__.strip('_')}, not an array")
         return found.check(shape)

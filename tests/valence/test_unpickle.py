@@ -189,6 +189,48 @@ for path in sorted(Path(sys.argv[1]).glob("*.pkl")):
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)
 
 
+SHAPE_DE = (28, 32, 30, 5)
+TEXT = b"X" + struct.pack("<I", 1_000_000) + b"a" * 1_000_000
+ENCODED = b"\x80\x04c_codecs\nencode\nq\x00" + TEXT + b"X\x06\x00\x00\x00latin1\x86q\x01"
+ARRAYS = b"\x80\x04cnumpy.core.multiarray\n_reconstruct\nq\x00cnumpy\nndarray\n\x85q\x01"
+ARRAYS += b"(K\x01)cnumpy\ndtype\nX\x02\x00\x00\x00f8\x85R\x89" + TEXT + b"tq\x02"
+COPIES = {
+    "encoded text": (ENCODED + b"h\x00h\x01R" * 300 + b".", "more than 1,140,736 bytes"),
+    "encoded text, many": (ENCODED + b"h\x00h\x01R" * 20_000 + b".", "more than 1,000 steps"),
+    "arrays of one text": (ARRAYS + b"h\x00h\x01Rh\x02b" * 190 + b".", "its array has shape ()"),
+    "empty lists": (b"\x80\x04" + b"]" * 4_000_000 + b".", "more than 1,000 steps"),
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_a_file_cannot_copy_its_bytes_over_and_over(tmp_path, name):
+    """In a process of its own: what it takes at most is seen from zero."""
+    data, reason = COPIES[name]
+    path = write(tmp_path, data)
+    program = """
+import resource, sys
+from pathlib import Path
+from valence.errors import BadInput
+from valence.unpickle import load_array
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    load_array(Path(sys.argv[1]), shape=(28, 32, 30, 5))
+except BadInput as error:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, error)
+"""
+    told = subprocess.run([sys.executable, "-c", program, str(path)], check=True, capture_output=True, text=True)
+    kib, message = told.stdout.split(" ", 1)
+    assert reason in message
+    assert int(kib) < 25_000
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_whole_subject_is_within_the_budget(tmp_path, protocol):
+    array = np.random.default_rng(0).normal(size=SHAPE_DE)
+    path = write(tmp_path, pickle.dumps(array, protocol=protocol))
+    np.testing.assert_array_equal(load_array(path, shape=SHAPE_DE), array)
+
+
 @pytest.mark.parametrize("protocol", range(6))
 def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path, protocol):
     data = pickle.dumps(np.random.default_rng(0).normal(size=SHAPE), protocol=protocol)
