@@ -8,7 +8,16 @@ from scipy.stats import kstest
 
 from tests.valence import training_world as world
 from valence.errors import BadInput
-from valence.targets import N_PROTOTYPE_DIMS, TARGETS, canonical_target, make_target
+from valence.stories import EMOTIONS
+from valence.targets import (
+    AXIS_ROWS,
+    N_PROTOTYPE_DIMS,
+    TARGETS,
+    TargetContext,
+    canonical_target,
+    check_axis,
+    make_target,
+)
 
 ALL = [canonical_target(name) for name in TARGETS]
 
@@ -71,10 +80,11 @@ def test_all_targets_have_one_shape():
 
 
 def test_classes_beyond_the_width_are_refused():
-    many = dataclasses.replace(world.context(), n_classes=N_PROTOTYPE_DIMS + 1, axis=None)
+    names = tuple(f"class {number}" for number in range(N_PROTOTYPE_DIMS + 1))
+    many = dataclasses.replace(world.context(), n_classes=len(names), classes=names, axis=None)
     with pytest.raises(BadInput, match="n_classes is 65"):
         make_target("random", many)
-    most = make_target("random", dataclasses.replace(many, n_classes=N_PROTOTYPE_DIMS))
+    most = make_target("random", dataclasses.replace(many, n_classes=N_PROTOTYPE_DIMS, classes=names[:-1]))
     np.testing.assert_allclose(most.prototypes @ most.prototypes.T, np.eye(N_PROTOTYPE_DIMS), atol=1e-12)
 
 
@@ -89,7 +99,7 @@ def test_permuted_moves_values_and_prototypes_together():
 
 
 def test_permuted_two_classes_are_always_swapped():
-    two = dataclasses.replace(world.context(), n_classes=2, class_of_clip=(0, 1))
+    two = dataclasses.replace(world.context(), n_classes=2, classes=EMOTIONS[:2], class_of_clip=(0, 1))
     axis = world.axis()
     axis = dataclasses.replace(
         axis, class_positions=np.array([-1.0, 1.0]), centroids=axis.centroids[:2], classes=axis.classes[:2]
@@ -138,5 +148,42 @@ def test_names():
 def test_an_axis_that_is_missing_or_does_not_fit(name):
     with pytest.raises(BadInput, match="without an axis"):
         make_target(name, dataclasses.replace(world.context(), axis=None))
-    with pytest.raises(BadInput, match="9 classes for a data set with 5"):
-        make_target(name, dataclasses.replace(world.context(), n_classes=5))
+    five = dataclasses.replace(world.context(), n_classes=5, classes=EMOTIONS[:5])
+    with pytest.raises(
+        BadInput, match=r"classes anger, .*tenderness, for recordings of the classes anger, .*neutral\n"
+    ):
+        make_target(name, five)
+
+
+def reordered(axis, order, names=None):
+    rows = {part: None if getattr(axis, part) is None else getattr(axis, part)[order] for part in AXIS_ROWS}
+    return dataclasses.replace(axis, classes=tuple(names or [axis.classes[index] for index in order]), **rows)
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name != "random_1"])
+def test_an_axis_in_another_order_of_classes_is_the_same_target(name):
+    order = np.random.default_rng(1).permutation(world.N_CLASSES)
+    axis = dataclasses.replace(
+        world.axis(), standard_error=np.arange(9.0), interval=np.stack([np.arange(9.0), np.arange(9.0)], axis=1)
+    )
+    shouted = [EMOTIONS[index].upper() for index in order]
+    for other in (reordered(axis, order), reordered(axis, order, shouted)):
+        assert same(make_target(name, dataclasses.replace(world.context(), axis=other)), world.target(name))
+        check_axis(other, EMOTIONS)
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name != "random_1"])
+def test_an_axis_of_as_many_other_classes_is_refused(name):
+    for names in (("boredom", *EMOTIONS[1:]), (EMOTIONS[1], *EMOTIONS[1:])):
+        axis = dataclasses.replace(world.axis(), classes=names)
+        with pytest.raises(BadInput, match=f"classes {names[0]}, disgust.* recordings of the classes anger, disgust"):
+            make_target(name, dataclasses.replace(world.context(), axis=axis))
+        with pytest.raises(BadInput, match="of the classes anger, disgust"):
+            check_axis(axis, EMOTIONS)
+
+
+def test_each_class_has_a_name():
+    with pytest.raises(BadInput, match="9 classes with the names anger, disgust"):
+        make_target("random", dataclasses.replace(world.context(), classes=EMOTIONS[:8]))
+    with pytest.raises(TypeError, match="classes"):
+        TargetContext(class_of_clip=world.CLASS_OF_CLIP, n_classes=9, axis=None, seed=0)

@@ -7,6 +7,7 @@ import numpy as np
 from valence.axis import Axis
 from valence.cell import Cell, Recipe, canonical_hash
 from valence.signal import SignalSpec
+from valence.stories import EMOTIONS
 from valence.targets import Target, TargetContext, make_target
 
 N_CLASSES = 9
@@ -39,7 +40,7 @@ def axis(seed: int = 0, *, width: int = 32) -> Axis:
 
 def context(*, seed: int = 42, axis_seed: int = 0, width: int = 32) -> TargetContext:
     axis_ = axis(axis_seed, width=width)
-    return TargetContext(class_of_clip=CLASS_OF_CLIP, n_classes=N_CLASSES, axis=axis_, seed=seed)
+    return TargetContext(class_of_clip=CLASS_OF_CLIP, n_classes=N_CLASSES, classes=EMOTIONS, axis=axis_, seed=seed)
 
 
 def target(name: str = "vaxis", **fields) -> Target:

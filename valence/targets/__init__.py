@@ -7,9 +7,9 @@ the width of the LLM. Otherwise a control would differ in the size and the scale
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 N_PROTOTYPE_DIMS = 64
 """width of every target's prototypes, and so the most classes that a target can have"""
+
+AXIS_ROWS = ("class_positions", "centroids", "standard_error", "interval")
+"""arrays of an axis that have one row a class"""
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,15 @@ class Target:
     """(n_classes, n_classes), symmetric, diagonal 0"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TargetContext:
     """What a target is made from."""
 
     class_of_clip: np.ndarray | tuple[int, ...]
     """(n_clips,), class index of each clip"""
     n_classes: int
+    classes: tuple[str, ...]
+    """names in the order of the labels, lower case: an axis is brought into this order"""
     axis: "Axis | None"
     seed: int
     """the cell's seed: a drawn target is drawn anew for each, so that seeds average over draws"""
@@ -78,7 +83,8 @@ def make_target(name: str, context: TargetContext) -> Target:
 
     Raises
     ------
-    BadInput : for an unknown name, for more classes than N_PROTOTYPE_DIMS, or where the axis is missing or has another number of classes.
+    BadInput : for an unknown name, for more classes than N_PROTOTYPE_DIMS, or where the axis is missing or has other
+        classes.
     """
     base, index = _parse(name)
     builder = TARGETS[base]
@@ -86,8 +92,14 @@ def make_target(name: str, context: TargetContext) -> Target:
         raise BadInput(
             f"n_classes is {context.n_classes}", allowed=f"2 to {N_PROTOTYPE_DIMS}", do="take another data set"
         )
+    if len(context.classes) != context.n_classes:
+        raise BadInput(
+            f"{context.n_classes} classes with the names {', '.join(context.classes)}",
+            allowed="one name for each class",
+            do="correct the data set's classes",
+        )
     if builder.needs_axis:
-        _check_axis(name, context)
+        context = _with_axis_in_order(name, context)
     values, prototypes = builder.build(context, index)
     values = _zscore(values)
     return Target(
@@ -116,20 +128,36 @@ def _parse(name: str) -> tuple[str, int]:
     raise AssertionError("unreachable")
 
 
-def _check_axis(name: str, context: TargetContext) -> None:
-    if context.axis is None:
+def check_axis(axis: "Axis", classes: Sequence[str]) -> None:
+    """Raise BadInput where the axis is of other classes than these. Neither order nor case matters."""
+    if sorted(_lower(axis.classes)) != sorted(_lower(classes)):
+        raise BadInput(
+            f"an axis of the classes {', '.join(axis.classes)}, for recordings of the classes {', '.join(classes)}",
+            allowed="an axis of the classes of the recordings, in any order",
+            do="fit the axis on stories of these classes, or take the target random, which needs none",
+        )
+
+
+def _lower(names: Sequence[str]) -> list[str]:
+    return [name.casefold() for name in names]
+
+
+def _with_axis_in_order(name: str, context: TargetContext) -> TargetContext:
+    """The context with the classes of its axis in the order of its labels."""
+    axis, classes = context.axis, context.classes
+    if axis is None:
         raise BadInput(
             f"target {name!r} without an axis",
             allowed="an axis for this target",
             do="fit one, or use the target random",
         )
-    n_positions = len(context.axis.class_positions)
-    if n_positions != context.n_classes:
-        raise BadInput(
-            f"an axis with {n_positions} classes for a data set with {context.n_classes}",
-            allowed="one class position for each class of the data set",
-            do="fit the axis on stories of the data set's classes",
-        )
+    check_axis(axis, classes)
+    if _lower(axis.classes) == _lower(classes):
+        return context
+    order = [_lower(axis.classes).index(label) for label in _lower(classes)]
+    rows: dict[str, Any] = {part: getattr(axis, part) for part in AXIS_ROWS}
+    rows = {part: None if array is None else array[order] for part, array in rows.items()}
+    return replace(context, axis=replace(axis, classes=tuple(classes), **rows))
 
 
 def _in_fixed_width(rows: np.ndarray) -> np.ndarray:
