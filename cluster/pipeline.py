@@ -21,6 +21,7 @@ from valence.datasets import DATASETS, Dataset
 from valence.prepared import Prepared, prepare
 from valence.preprocessing import window_starts
 from valence.splits import Split, make_split
+from valence.targets import check_axis
 
 TRAIN_SHARE = 0.65
 """of the subjects, in the cohort-balanced split; for a plan before the simulated cohort is written"""
@@ -82,23 +83,26 @@ def run(
         data = load_data(request, listener)
         axis, session = found_axis(request), None
         if axis is None and needs_axis(request):
-            session = stack.enter_context(ray_session())
+            session = stack.enter_context(ray_session(plugins=request.plugins))
             axis = fit_axis(request, listener)
+        if axis is not None:
+            check_axis(axis, data.dataset.classes)
+            axis.save(request.out / axis_file(axis))
         cells = bound_cells(request, data, axis)
-        name = save_plan(request, store, data, cells)
+        name = save_plan(request, store, data, cells, axis)
         for cell_id in store.failed([cell.cell_id for cell in cells]) if retry_failed else []:
             store.retry(cell_id)
         committed = store.committed()
         todo = [cell for cell in cells if cell.cell_id not in committed]
         lost: list[str] = []
         if todo:
-            session = session or stack.enter_context(ray_session())
+            session = session or stack.enter_context(ray_session(plugins=request.plugins))
             lost = train(request, store, data, axis, todo, session, listener, n_committed=len(cells) - len(todo))
         stack.close()
         complete = not {cell.cell_id for cell in cells} - store.committed()
         built = None
         if complete or partial:
-            built = views.build(store, plans=[name], tracking_uri=tracking_uri, partial=partial, say=listener.stage)
+            built = views.build(store, plan=name, tracking_uri=tracking_uri, partial=partial, say=listener.stage)
     return Outcome(
         n_cells=len(cells),
         n_new=len(todo),
@@ -170,11 +174,14 @@ def needs_axis(request: Request) -> bool:
     return any(target_facts(target).needs_axis for target in request.grid.targets)
 
 
-def axis_path(request: Request) -> Path:
-    """Where the axis of the request lies in the sweep's folder; an axis given by file is copied there."""
-    if request.axis_file is not None:
-        return request.out / "axis" / Axis.load(request.axis_file).digest / "axis.safetensors"
-    return request.out / "axis" / request.llm.name.replace("/", "--") / "axis.safetensors"
+def axis_file(axis: Axis) -> str:
+    """Where an axis lies in the sweep's folder, by content: a later fit never takes its place."""
+    return f"axis/{axis.digest}.safetensors"
+
+
+def fit_folder(request: Request) -> Path:
+    """Where the request's LLM is read: paraphrases, activations and the axis fitted last."""
+    return request.out / "axis" / f"{request.llm.name.replace('/', '--')}-{request.n_paraphrases}"
 
 
 def found_axis(request: Request) -> Axis | None:
@@ -184,11 +191,9 @@ def found_axis(request: Request) -> Axis | None:
     if not needs_axis(request):
         return None
     if request.axis_file is not None:
-        axis = Axis.load(request.axis_file)
-        axis.save(axis_path(request))
-        return axis
+        return Axis.load(request.axis_file)
     return find_llm_axis(
-        request.llm, n_paraphrases=request.n_paraphrases, folder=axis_path(request).parent, engine=request.engine
+        request.llm, n_paraphrases=request.n_paraphrases, folder=fit_folder(request), engine=request.engine
     )
 
 
@@ -199,7 +204,7 @@ def fit_axis(request: Request, listener: Listener) -> Axis:
     return fit_llm_axis(
         request.llm,
         n_paraphrases=request.n_paraphrases,
-        folder=axis_path(request).parent,
+        folder=fit_folder(request),
         engine=request.engine,
         on_event=listener.stage,
     )
@@ -218,7 +223,7 @@ def bound_cells(request: Request, data: Data, axis: Axis | None) -> list[Cell]:
     )
 
 
-def save_plan(request: Request, store: Store, data: Data, cells: list[Cell]) -> str:
+def save_plan(request: Request, store: Store, data: Data, cells: list[Cell], axis: Axis | None) -> str:
     """Record the grid of this command; returns the plan's name."""
     facts = {
         "preset": request.preset.name,
@@ -227,7 +232,7 @@ def save_plan(request: Request, store: Store, data: Data, cells: list[Cell]) -> 
         "recipes": {recipe.hash: asdict(recipe) for recipe in request.preset.recipes.values()},
         "splits": {input: asdict(split) for input, split in data.splits.items()},
         "exclusions": [asdict(exclusion) for exclusion in request.grid.exclusions],
-        "axis_file": str(axis_path(request).relative_to(request.out)) if needs_axis(request) else None,
+        "axis_file": axis_file(axis) if axis else None,
         "cells": as_dicts(cells),
     }
     facts = json.loads(json.dumps(facts))
@@ -260,6 +265,7 @@ def train(
         recipes={recipe.hash: recipe for recipe in recipes.values()},
         inputs={name: CLASSIFIERS[name].input for name in request.grid.classifiers},
         class_of_clip=tuple(data.dataset.class_of_clip),
+        classes=tuple(data.dataset.classes),
         axis=axis,
         plugins=request.plugins,
     )

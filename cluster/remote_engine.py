@@ -6,6 +6,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,14 +26,16 @@ class LlmActor:
 
     def load(self, llm: LLM, engine: str) -> None:
         folder = local_folder(llm)
-        if engine == "vllm":
-            from cluster.vllm_engine import VllmEngine
-
-            self._engine: Any = VllmEngine(folder, llm)
-        else:
-            from valence.generation import TransformersEngine
-
-            self._engine = TransformersEngine(folder, llm)
+        try:
+            self._engine = _make_engine(engine, folder, llm)
+        except BadInput:
+            raise
+        except Exception as error:  # what an engine says of a broken folder or too little memory has no common type
+            raise BadInput(
+                f"LLM {llm.name}: {engine} cannot load {folder}: {type(error).__name__}: {error}",
+                allowed="a complete LLM (config.json, *.safetensors, tokenizer) that fits into memory",
+                do="check the folder, or take --engine transformers or another --llm",
+            ) from error
 
     def generate(self, requests: Sequence[Request], temperature: float, max_new_tokens: int) -> list[Generation]:
         return self._engine.generate(requests, temperature=temperature, max_new_tokens=max_new_tokens)
@@ -47,6 +50,16 @@ class LlmActor:
         """Largest resident memory of this process so far."""
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _make_engine(engine: str, folder: Path, llm: LLM) -> Any:
+    if engine == "vllm":
+        from cluster.vllm_engine import VllmEngine
+
+        return VllmEngine(folder, llm)
+    from valence.generation import TransformersEngine
+
+    return TransformersEngine(folder, llm)
 
 
 class RemoteEngine:

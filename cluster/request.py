@@ -8,12 +8,15 @@ from pathlib import Path
 
 from cluster import presets
 from cluster.grid import Grid, make_grid
+from cluster.llm_actors import choose_engine
 from cluster.session import in_submitted_job
+from valence.axis import Axis
 from valence.classifiers import CLASSIFIERS
 from valence.datasets import DATASETS
 from valence.errors import BadInput
 from valence.llms import LLM, resolve_llm
 from valence.registry import load_plugin
+from valence.splits import canonical_split
 from valence.strategies import STRATEGIES
 from valence.targets import TARGETS
 
@@ -38,100 +41,129 @@ class Request:
     plugins: tuple[str, ...]
 
 
+Word = str | None
+"""what a user gave, or None where nothing was"""
+
+
 def resolve(
     *,
-    preset: str,
-    classifiers: str,
-    strategies: str,
-    targets: str,
-    seeds: str,
-    dataset: str,
-    data_root: str,
-    split: str,
+    preset: Word,
+    classifiers: Word,
+    strategies: Word,
+    targets: Word,
+    seeds: Word,
+    dataset: Word,
+    data_root: Word,
+    split: Word,
     llm: str,
-    axis: str,
+    axis: Word,
     engine: str,
-    out: str,
-    plugins: str,
+    out: Word,
+    plugins: Word,
 ) -> Request:
-    """Check every word of a command; empty strings stand for the preset's choice.
+    """Check every word of a command; None stands for the preset's choice.
 
     Raises
     ------
     BadInput : for an unknown name, a missing folder, a combination that leaves nothing to run.
     """
-    modules = _names(plugins)
+    modules = _names(plugins, "--plugin") or []
     for module in modules:
         load_plugin(module)
-    dataset = dataset or SIMULATED
-    chosen = presets.preset(preset or ("quick" if dataset == SIMULATED else "full"))
+    dataset = SIMULATED if dataset is None else dataset
     kind = DATASETS[dataset]
-    if data_root and not Path(data_root).expanduser().is_dir():
+    chosen = chosen_preset(preset, dataset)
+    root = None if data_root is None else _path(data_root, "--data-root")
+    if root is not None and not root.is_dir():
         raise BadInput(
-            f"--data-root {data_root}: no such folder",
+            f"--data-root {data_root}: {'not a folder' if root.exists() else 'no such folder'}",
             allowed="an existing folder, seen from where this command runs",
             do="correct the path; inside a submitted job give an absolute one",
         )
-    root = Path(data_root).expanduser().resolve() if data_root else None
     if root is None and dataset == SIMULATED:
         inputs: Sequence[str] = ("windows", "de")
     else:
         inputs = kind(root).inputs
     grid = make_grid(
-        classifiers=_names(classifiers) or chosen.classifiers or list(CLASSIFIERS),
-        strategies=_names(strategies) or chosen.strategies or list(STRATEGIES),
-        targets=_names(targets) or chosen.targets or list(TARGETS),
-        seeds=_seeds(seeds) or presets.seeds(chosen.n_seeds),
+        classifiers=_names(classifiers, "--classifiers") or chosen.classifiers or list(CLASSIFIERS),
+        strategies=_names(strategies, "--strategies") or chosen.strategies or list(STRATEGIES),
+        targets=_names(targets, "--targets") or chosen.targets or list(TARGETS),
+        seeds=presets.seeds(chosen.n_seeds) if seeds is None else _seeds(seeds),
         inputs=inputs,
     )
     return Request(
         preset=chosen,
         dataset=dataset,
         data_root=root,
-        split=split or chosen.split,
+        split=canonical_split(chosen.split if split is None else split),
         llm=resolve_llm(llm),
         axis_file=_axis_file(axis),
-        engine=engine,
-        out=output_folder(out, preset=chosen.name),
+        engine=choose_engine(engine),
+        out=output_folder(out, preset=chosen),
         grid=grid,
         n_paraphrases=chosen.n_paraphrases,
         plugins=tuple(modules),
     )
 
 
-def output_folder(out: str, *, preset: str) -> Path:
+def chosen_preset(preset: Word, dataset: Word) -> presets.Preset:
+    """The preset of a command: quick on the simulated cohort, full on recordings, unless one is named."""
+    if preset is not None:
+        return presets.preset(preset)
+    return presets.preset("quick" if dataset in (None, SIMULATED) else "full")
+
+
+def output_folder(out: Word, *, preset: presets.Preset) -> Path:
     """Where results go. A submitted job runs in a copy that Ray deletes, so relative paths then start at home."""
     base = Path.home() / "valence" if in_submitted_job() else Path.cwd()
-    path = base / (Path(out).expanduser() if out else Path("results") / (preset or "quick"))
-    if path.exists() and not path.is_dir():
-        raise BadInput(f"--out {path} is a file", allowed="a folder, or a name not taken", do="give another path")
+    path = base / "results" / preset.name if out is None else _path(out, "--out", base=base)
     nearest = next(folder for folder in (path, *path.parents) if folder.exists())
+    if not nearest.is_dir():
+        raise BadInput(
+            f"--out {path}: {nearest} is a file", allowed="a folder, or a name not taken", do="choose another"
+        )
     if not os.access(nearest, os.W_OK):
         raise BadInput(f"--out {path} cannot be written", allowed="a folder you may write to", do="give another path")
     return path
 
 
-def _axis_file(axis: str) -> Path | None:
-    if not axis:
+def _path(text: str, option: str, *, base: Path | None = None) -> Path:
+    """A path from a user. Raises BadInput for one that no file system takes."""
+    if not text.strip():
+        raise BadInput(f"{option} is empty", allowed="a path", do="give one, or leave the option out")
+    try:
+        path = ((base or Path.cwd()) / Path(text).expanduser()).absolute()
+        path.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise BadInput(f"{option} {text[:80]}: {error}", allowed="a path", do="correct it") from error
+    return path
+
+
+def _axis_file(axis: Word) -> Path | None:
+    if axis is None:
         return None
-    path = Path(axis).expanduser().resolve()
+    path = _path(axis, "--axis")
     if not path.is_file():
         raise BadInput(
             f"--axis {axis}: no such file", allowed="an axis.safetensors of an earlier sweep", do="correct the path"
         )
+    Axis.load(path)
     return path
 
 
-def _names(text: str) -> list[str]:
-    return [name for name in (part.strip() for part in text.split(",")) if name]
+def _names(text: Word, option: str) -> list[str] | None:
+    if text is None:
+        return None
+    names = [name for name in (part.strip() for part in text.split(",")) if name]
+    if not names:
+        raise BadInput(f"{option} {text!r} names nothing", allowed="names with commas", do="name one, or leave it out")
+    return names
 
 
 def _seeds(text: str) -> tuple[int, ...]:
     """ "5" is the first five seeds, "42,7" these two, "42," this one."""
-    if not text:
-        return ()
-    parts = _names(text)
-    if not parts or not all(re.fullmatch(r"\d{1,18}", part) for part in parts):
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(re.fullmatch(r"[0-9]{1,18}", part) for part in parts):
         raise BadInput(
             f"--seeds {text}", allowed="a number of seeds (5) or a list with commas (42,123 or 42,)", do="correct it"
         )

@@ -3,13 +3,16 @@
 import contextlib
 import logging
 import os
+import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+
+from valence.errors import BadInput
 
 RAY_JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """set by Ray for the entry point of a submitted job"""
@@ -41,14 +44,12 @@ def prepare_environment() -> None:
         os.environ.setdefault(name, value)
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class Session:
-    """What the cluster offers, and the memory this machine's part of it has used."""
+    """What the cluster offers."""
 
     n_cpus: int
     n_gpus: int
-    local: bool
-    memory: "MemoryPeak"
 
     @property
     def n_slots(self) -> int:
@@ -62,10 +63,14 @@ def local_slots() -> int:
 
 
 @contextlib.contextmanager
-def ray_session() -> Iterator[Session]:
+def ray_session(*, plugins: Sequence[str] = ()) -> Iterator[Session]:
     """Connect to Ray for the length of a command.
 
     RAY_ADDRESS decides; where it is not set, a cluster is started on this machine and ended with the command.
+
+    Parameters
+    ----------
+    plugins : the user's modules. Nodes of a cluster have them from the working folder of a submitted job alone.
     """
     prepare_environment()
     import ray
@@ -73,24 +78,26 @@ def ray_session() -> Iterator[Session]:
     # Tune warns of every trial without its own result files, Ray of the token that it makes by itself
     logging.getLogger("ray").setLevel(logging.ERROR)
     address = os.environ.get("RAY_ADDRESS") or "local"
-    local = address == "local"
-    options: dict = {"logging_level": logging.ERROR, "log_to_driver": False, "include_dashboard": False}
-    if not local:
-        options = {"logging_level": logging.ERROR, "log_to_driver": False}
-        if not in_submitted_job():
-            # workers run the driver's code, whatever is installed there
-            root = Path(__file__).resolve().parent
-            options["runtime_env"] = {"py_modules": [str(root), str(root.parent / "valence")]}
+    options: dict = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if address == "local":
+        options["include_dashboard"] = False
+    elif not in_submitted_job():
+        if plugins:
+            raise BadInput(
+                f"--plugin {','.join(plugins)} with RAY_ADDRESS: the cluster's nodes do not have the file",
+                allowed="plug-ins on this machine's own cluster, or in a submitted job",
+                do="ray job submit --working-dir . -- python jobs/saturation_grid.py --plugin ...",
+            )
+        # workers run the driver's code, whatever is installed there
+        root = Path(__file__).resolve().parent
+        options["runtime_env"] = {"py_modules": [str(root), str(root.parent / "valence")]}
+    on_terminate = signal.getsignal(signal.SIGTERM)
     ray.init(address=address, configure_logging=False, **options)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_terminate)  # Ray's own ends the process without a word
     try:
         resources = ray.cluster_resources()
-        with MemoryPeak() as memory:
-            yield Session(
-                n_cpus=max(int(resources.get("CPU", 1)), 1),
-                n_gpus=int(resources.get("GPU", 0)),
-                local=local,
-                memory=memory,
-            )
+        yield Session(n_cpus=max(int(resources.get("CPU", 1)), 1), n_gpus=int(resources.get("GPU", 0)))
     finally:
         ray.shutdown()
 

@@ -128,25 +128,14 @@ class Store:
     def rows(self, cell_ids: Iterable[str] | None = None) -> pd.DataFrame:
         """Committed rows, sorted by cell id; all of them or those asked for. Raises BadInput for a damaged file."""
         wanted = self.committed() if cell_ids is None else self.committed() & set(cell_ids)
-        tables = [self._read(self.cells / f"{cell_id}.parquet") for cell_id in sorted(wanted)]
+        tables = [_read(self.cells / f"{cell_id}.parquet") for cell_id in sorted(wanted)]
         table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
         return table.to_pandas()
 
     def row(self, cell_id: str) -> dict[str, object] | None:
         """One committed row, or None."""
         path = self.cells / f"{cell_id}.parquet"
-        return self._read(path).to_pylist()[0] if path.exists() else None
-
-    def _read(self, path: Path) -> pa.Table:
-        try:
-            # partitioning=None: the folder names above the sweep are the user's, not columns
-            return pq.read_table(path, schema=SCHEMA, partitioning=None)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise BadInput(
-                f"{path} cannot be read as a committed cell: {error}",
-                allowed="Parquet files that this program wrote",
-                do="move the file away and run the same command again: only this cell is run anew",
-            ) from error
+        return _read(path).to_pylist()[0] if path.exists() else None
 
     def failed(self, cell_ids: Iterable[str]) -> list[str]:
         """Those of the cells whose committed row is a failure."""
@@ -159,20 +148,25 @@ class Store:
 
     def retry(self, cell_id: str) -> None:
         """Put a failed row aside, so that its cell counts as not run. Nothing is deleted."""
-        row = self.row(cell_id)
-        if row is None or row["status"] != "failed":
+        path = self.cells / f"{cell_id}.parquet"
+        content = path.read_bytes() if path.exists() else b""
+        row = pq.read_table(io.BytesIO(content), schema=SCHEMA).to_pylist()[0] if content else {"status": "waiting"}
+        if row["status"] != "failed":
             raise BadInput(f"cell {cell_id} has not failed", allowed="cells whose status is failed", do="see --status")
-        aside = self.folder / "failures" / f"{cell_id}-{row['attempts']}.parquet"
-        aside.parent.mkdir(exist_ok=True)
-        os.rename(self.cells / f"{cell_id}.parquet", aside)
-        _sync_folder(self.cells)
+        put_if_absent(self.folder / "failures" / f"{cell_id}-{row['attempts']}.parquet", content)
+        # another command may have retried the same cell meanwhile: what it has committed since is left alone
+        if path.exists() and path.read_bytes() == content:
+            path.unlink(missing_ok=True)
+            _sync_folder(self.cells)
 
     def save_plan(self, plan: dict[str, object], name: str) -> None:
         """Record a command's grid; the same grid is recorded once."""
-        put_if_absent(self.folder / "plans" / f"{name}.json", json.dumps(plan, sort_keys=True, indent=1).encode())
+        path = self.folder / "plans" / f"{name}.json"
+        if not put_if_absent(path, json.dumps(plan, sort_keys=True, indent=1).encode()):
+            os.utime(path)  # the plan asked for last speaks for the sweep
 
     def plans(self) -> dict[str, dict]:
-        """All recorded grids by name, the oldest first. Raises BadInput where there is none."""
+        """All recorded grids by name, the one asked for last at the end. Raises BadInput where there is none."""
         files = sorted((self.folder / "plans").glob("*.json"), key=lambda file: (file.stat().st_mtime, file.name))
         if not files:
             raise BadInput(
@@ -181,3 +175,20 @@ class Store:
                 do="check --out, or start a sweep there first",
             )
         return {file.stem: json.loads(file.read_text()) for file in files}
+
+
+def _read(path: Path) -> pa.Table:
+    """One committed row, checked to be that of its file name."""
+    try:
+        # partitioning=None: the folder names above the sweep are the user's, not columns
+        table = pq.read_table(path, schema=SCHEMA, partitioning=None)
+        problem = "" if table["cell_id"].to_pylist() == [path.stem] else "it does not hold this one cell"
+    except (pa.ArrowException, OSError) as error:
+        problem = str(error)
+    if problem:
+        raise BadInput(
+            f"{path} cannot be read as a committed cell: {problem}",
+            allowed="Parquet files that this program wrote",
+            do="move the file away and run the same command again: only this cell is run anew",
+        )
+    return table

@@ -47,6 +47,8 @@ class Context:
     inputs: Mapping[str, str]
     """classifier to input"""
     class_of_clip: tuple[int, ...]
+    classes: tuple[str, ...]
+    """names of the labels, in their order"""
     axis: Axis | None
     plugins: tuple[str, ...] = ()
     """user modules that register plug-ins"""
@@ -95,6 +97,7 @@ def _target(cell: Cell, context: Context, *, n_classes: int) -> Target | None:
         return None
     about = TargetContext(
         class_of_clip=context.class_of_clip,
+        classes=context.classes,
         n_classes=n_classes,
         axis=context.axis if cell.axis else None,
         seed=cell.seed,

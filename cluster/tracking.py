@@ -2,6 +2,8 @@
 
 import logging
 import os
+import shlex
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -113,4 +115,6 @@ def _milliseconds(time: pd.Timestamp) -> int:
 
 def ui_command(folder: Path, tracking_uri: str | None) -> str:
     """The command that opens the results in a browser."""
-    return f"mlflow ui --backend-store-uri {tracking_uri or default_tracking_uri(folder)}"
+    return shlex.join(
+        [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", tracking_uri or default_tracking_uri(folder)]
+    )

@@ -31,12 +31,14 @@ class Views:
     report_path: Path
     n_mirrored: int
     """MLflow runs written"""
+    mirror_error: str
+    """why MLflow could not be written; empty where it could"""
 
 
 def build(
     store: Store,
     *,
-    plans: Sequence[str] | None,
+    plan: str | None,
     tracking_uri: str | None,
     partial: bool,
     say: Callable[[str], None],
@@ -46,46 +48,69 @@ def build(
 
     Parameters
     ----------
-    plans : names of the grids to cover; None for all that were ever started in this folder.
+    plan : the grid that has to be complete; None for all that were ever started in this folder. The views cover all
+        grids where those are complete, or where they may be partial, and else this one.
     again : rebuild what seems up to date too.
 
     Raises
     ------
     BadInput : where cells are missing and `partial` is False.
     """
-    sweep = union_of_plans(store, plans)
+    plans = store.plans()
+    everything = union_of_plans(list(plans.values()))
+    family_size = _declared_family(everything)
+    sweep = everything
+    if plan is not None and not partial and _missing(store, everything):
+        sweep = union_of_plans([plans[plan]])
+    n_missing = len(_missing(store, sweep))
     planned = [cell["cell_id"] for cell in sweep["cells"]]
-    rows = store.rows(planned)
-    n_missing = len(planned) - len(rows)
     if n_missing and not partial:
         raise BadInput(
             f"{n_missing} of {len(planned)} cells are not committed yet: a table now could tell another story",
             allowed="a complete grid, or --partial, which says so on top of the report",
-            do="run the sweep's command again to finish it, or add --partial",
+            do=f"run the sweep's command again to finish it, add --partial, or remove a grid that is not wanted any "
+            f"more from {store.folder / 'plans'}",
         )
-    state = _state(rows, planned)
-    statistics, fresh = _statistics(store, rows, sweep=sweep, state=state, say=say, again=again)
+    rows = store.rows(planned)
+    state = canonical_hash([VIEW_VERSION, family_size, sweep["exclusions"], sweep["axis_file"], *_state(rows, planned)])
+    statistics = _stamped(store, state) if not again else None
     report = store.folder / "report.html"
-    if fresh or not report.exists():
-        replace(report, _report(rows, statistics, sweep, planned, axis=_axis(store, sweep)).encode())
-    n_mirrored = _mirror(store, rows, state=state, tracking_uri=tracking_uri, say=say, again=again)
+    if statistics is None or not report.exists():
+        say("statistics: paired differences, intervals, Holm")
+        statistics = _compare(rows, family_size=family_size)
+        facts = _facts(rows, sweep, planned, family_size=family_size)
+        replace(report, _render(rows, statistics, facts, axis=_axis(store, sweep)).encode())
+        # the stamp goes last: who is interrupted before it builds both again
+        replace(statistics_path(store), parquet_bytes(_stamp(statistics, state)))
+    n_mirrored, mirror_error = _mirror(store, rows, state=state, tracking_uri=tracking_uri, say=say, again=again)
     return Views(
         statistics=statistics,
         rows=rows,
         n_planned=len(planned),
         n_missing=n_missing,
         n_failed=int((rows["status"] == "failed").sum()),
-        statistics_path=store.folder / "statistics.parquet",
+        statistics_path=statistics_path(store),
         report_path=report,
         n_mirrored=n_mirrored,
+        mirror_error=mirror_error,
     )
 
 
-def union_of_plans(store: Store, names: Sequence[str] | None) -> dict:
-    """Recorded grids as one: cells and exclusions once each, facts of the last plan."""
-    chosen = {name: plan for name, plan in store.plans().items() if names is None or name in names}
-    plans = list(chosen.values())
-    cells = {cell["cell_id"]: cell for plan in plans for cell in plan["cells"]}
+def statistics_path(store: Store) -> Path:
+    """Where the table of comparisons lies."""
+    return store.folder / "statistics.parquet"
+
+
+def union_of_plans(plans: Sequence[dict]) -> dict:
+    """Recorded grids as one: cells and exclusions once each, facts of the last plan.
+
+    Where a plug-in was edited, its cells of earlier plans are left out: the last plan's take their place.
+    """
+    latest: dict[tuple, dict] = {}
+    for plan in plans:
+        for cell in plan["cells"]:
+            latest[tuple(value for name, value in cell.items() if name not in ("cell_id", "plugins", "recipe"))] = cell
+    cells = {cell["cell_id"]: cell for cell in latest.values()}
     run = {(cell["classifier"], cell["strategy"], cell["target"]) for cell in cells.values()}
     exclusions = {}
     for plan in plans:
@@ -100,48 +125,62 @@ def union_of_plans(store: Store, names: Sequence[str] | None) -> dict:
     }
 
 
-def _state(rows: pd.DataFrame, planned: Sequence[str]) -> str:
-    """What views are built from, as a hash: they are built again when it changes."""
-    committed = sorted((row.cell_id, row.status, int(row.attempts)) for row in rows.itertuples())
-    return canonical_hash([VIEW_VERSION, list(planned), committed])
+def _missing(store: Store, sweep: dict) -> set[str]:
+    return {cell["cell_id"] for cell in sweep["cells"]} - store.committed()
 
 
-def _statistics(
-    store: Store, rows: pd.DataFrame, *, sweep: dict, state: str, say: Callable[[str], None], again: bool
-) -> tuple[pd.DataFrame, bool]:
-    """The statistics of rows, and whether they had to be computed."""
-    path = store.folder / "statistics.parquet"
-    if not again and path.exists() and (pq.read_schema(path).metadata or {}).get(b"cells") == state.encode():
-        return pq.read_table(path).to_pandas(), False
-    say("statistics: paired differences, intervals, Holm")
+def _state(rows: pd.DataFrame, planned: Sequence[str]) -> list:
+    """What views are built from: they are built again when it changes."""
+    return [list(planned), sorted((row.cell_id, row.status, int(row.attempts)) for row in rows.itertuples())]
+
+
+def _stamp(statistics: pd.DataFrame, state: str) -> pa.Table:
+    table = pa.Table.from_pandas(statistics, preserve_index=False)
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), b"cells": state.encode()})
+
+
+def _stamped(store: Store, state: str) -> pd.DataFrame | None:
+    """The statistics on disk where they were made from this state; a damaged file counts as absent."""
+    try:
+        table = pq.read_table(statistics_path(store))
+    except (pa.ArrowException, OSError):
+        return None
+    return table.to_pandas() if (table.schema.metadata or {}).get(b"cells") == state.encode() else None
+
+
+def _compare(rows: pd.DataFrame, *, family_size: int) -> pd.DataFrame:
     from valence.stats import compare
 
-    statistics = compare(rows, family_size=_declared_family(sweep))
-    table = pa.Table.from_pandas(statistics, preserve_index=False)
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"cells": state.encode()})
-    replace(path, parquet_bytes(table))
-    return statistics, True
+    return compare(rows, family_size=family_size)
 
 
 def _mirror(
     store: Store, rows: pd.DataFrame, *, state: str, tracking_uri: str | None, say: Callable[[str], None], again: bool
-) -> int:
-    """Mirror rows to MLflow unless the same rows went to the same place before; the number of runs written."""
+) -> tuple[int, str]:
+    """Mirror rows to MLflow unless the same rows went to the same place before; runs written, and what went wrong."""
     stamp = store.folder / "mlflow.json"
-    wanted = {"cells": state, "tracking_uri": tracking_uri}
+    wanted = json.dumps({"cells": state, "tracking_uri": tracking_uri})
     in_place = tracking_uri is not None or (store.folder / "mlflow.db").exists()
-    if not again and in_place and stamp.exists() and json.loads(stamp.read_text()) == wanted:
-        return 0
+    if not again and in_place and stamp.exists() and stamp.read_text(errors="replace") == wanted:
+        return 0, ""
     say("MLflow: mirroring committed cells")
+    from mlflow.exceptions import MlflowException
+
     from cluster.tracking import project
 
-    n_written = project(rows, folder=store.folder, tracking_uri=tracking_uri) if len(rows) else 0
-    replace(stamp, json.dumps(wanted).encode())
-    return n_written
+    try:
+        n_written = project(rows, folder=store.folder, tracking_uri=tracking_uri) if len(rows) else 0
+    except MlflowException as error:  # a mirror is never worth the table
+        return 0, str(error).splitlines()[0]
+    replace(stamp, wanted.encode())
+    return n_written, ""
 
 
 def _declared_family(sweep: dict) -> int:
-    """Comparisons of the axis with the baseline that the plan holds for one classifier: the family of Holm."""
+    """Comparisons of the axis with the baseline that the plans hold for one classifier: the family of Holm.
+
+    It is that of all grids ever started in the folder: a narrower command later on does not make it smaller.
+    """
     families: dict[tuple, set] = {}
     for cell in sweep["cells"]:
         if cell["target"] == "vaxis":
@@ -154,14 +193,12 @@ def _axis(store: Store, sweep: dict) -> Axis | None:
     return Axis.load(store.folder / sweep["axis_file"]) if sweep["axis_file"] else None
 
 
-def _report(rows: pd.DataFrame, statistics: pd.DataFrame, sweep: dict, planned: list[str], *, axis: Axis | None) -> str:
-    from valence.report import render_report
-
+def _facts(rows: pd.DataFrame, sweep: dict, planned: list[str], *, family_size: int) -> dict:
+    """What the report says that the tables do not know."""
     failed = rows[rows["status"] == "failed"]
     columns = ["cell_id", "classifier", "strategy", "target", "seed", "error"]
     split = next(iter(sweep["splits"].values()))
-    done = rows[rows["status"] == "done"]
-    facts = {
+    return {
         "preset": sweep["preset"],
         "dataset": sweep["dataset"],
         "dataset_facts": {
@@ -169,16 +206,20 @@ def _report(rows: pd.DataFrame, statistics: pd.DataFrame, sweep: dict, planned: 
             "split": split["name"],
             **{part: list(split[part]) for part in ("train", "validation", "test")},
         },
-        "recipes": sweep["recipes"],
         "n_cells": len(planned),
-        "n_done": len(done),
+        "n_done": len(rows) - len(failed),
         "n_failed": len(failed),
         "partial": len(rows) < len(planned),
         "exclusions": sweep["exclusions"],
         "failures": failed[columns].to_dict("records"),
+        "family": f"{family_size} comparisons of the axis with the baseline for each classifier",
         "seconds": float(rows["seconds"].sum()),
-        "family": f"{_declared_family(sweep)} comparisons of the axis with the baseline for each classifier",
         "versions": json.loads(rows["versions"].iloc[0]) if len(rows) else {},
         "generated_from": canonical_hash(planned),
     }
+
+
+def _render(rows: pd.DataFrame, statistics: pd.DataFrame, facts: dict, *, axis: Axis | None) -> str:
+    from valence.report import render_report
+
     return render_report(rows, statistics, facts, axis=axis)

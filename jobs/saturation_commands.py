@@ -1,16 +1,27 @@
 """What the main job's options do, one function each; each returns an exit code."""
 
+import math
 from collections import Counter
+from pathlib import Path
 
 import pandas as pd
 from rich.table import Table
 
 from cluster import pipeline, tracking
 from cluster.cost import gpu_seconds, table_seconds
-from cluster.request import Request, output_folder, resolve
+from cluster.request import Request, chosen_preset, output_folder, resolve
 from cluster.session import local_slots
 from cluster.store import Store
-from jobs.terminal import Terminal, baseline_table, console, duration, number, statistics_tables, summary
+from jobs.terminal import (
+    Terminal,
+    baseline_table,
+    console,
+    duration,
+    mirror_trouble,
+    number,
+    statistics_tables,
+    summary,
+)
 from valence.classifiers import CLASSIFIERS
 from valence.errors import BadInput
 from valence.stats.power import exact_floor
@@ -25,6 +36,11 @@ def request_of(options) -> Request:
     return resolve(**words, plugins=options.plugin)
 
 
+def folder_of(options) -> Path:
+    """The sweep's folder, for options that only look at it."""
+    return output_folder(options.out, preset=chosen_preset(options.preset, options.dataset))
+
+
 def run(options, *, command: str) -> int:
     """Run what is not committed yet and show what came out."""
     request = request_of(options)
@@ -32,20 +48,27 @@ def run(options, *, command: str) -> int:
     try:
         outcome = pipeline.run(
             request,
-            tracking_uri=options.tracking_uri or None,
+            tracking_uri=options.tracking_uri,
             retry_failed=options.retry_failed,
             partial=options.partial,
             listener=listener,
         )
     finally:
         listener.cells_end()
-    ui = tracking.ui_command(request.out, options.tracking_uri or None)
+    ui = tracking.ui_command(request.out, options.tracking_uri)
     summary(outcome, out=request.out, ui=ui, resume=command)
-    return 1 if outcome.views is None or outcome.views.n_failed else 0
+    views = outcome.views
+    return 1 if views is None or views.n_failed or views.n_missing else 0
 
 
 def show_plan(options) -> int:
     """The grid, what is excluded and why, the power it has and what it costs."""
+    if not (math.isfinite(options.dollars_per_hour) and options.dollars_per_hour >= 0):
+        raise BadInput(
+            f"--dollars-per-hour {options.dollars_per_hour}",
+            allowed="a price of 0 or more",
+            do="give the price of an hour",
+        )
     request = request_of(options)
     work = pipeline.planned_work(request)
     counts = Counter(classifier for classifier, *_ in request.grid.combinations)
@@ -102,7 +125,7 @@ def _plan_cost(counts: Counter, work: dict, *, dollars_per_hour: float) -> None:
     unmeasured = sum(n_cells for n_cells, seconds in gpu if seconds is None)
     gpu_hours = sum(n_cells * seconds for n_cells, seconds in gpu if seconds is not None) / 3600
     rest = f", without {unmeasured} cells not measured there" if unmeasured else ""
-    console.print(f"GPU: {gpu_hours:.2f} H200 hours, one cell at a time{rest}")
+    console.print(f"GPU: {gpu_hours:.3f} H200 hours, one cell at a time{rest}")
     if dollars_per_hour:
         console.print(f"cost: {gpu_hours * dollars_per_hour:.2f} at {dollars_per_hour:g} a GPU hour")
     else:
@@ -111,7 +134,7 @@ def _plan_cost(counts: Counter, work: dict, *, dollars_per_hour: float) -> None:
 
 def show_status(options) -> int:
     """How far a sweep is, from its plans and committed cells."""
-    store = Store(output_folder(options.out, preset=options.preset))
+    store = Store(folder_of(options))
     planned = _planned(store)
     rows = store.rows(planned["cell_id"])
     merged = planned.merge(rows[["cell_id", "status", "seconds", "finished_at"]], on="cell_id", how="left")
@@ -137,10 +160,10 @@ def show_status(options) -> int:
 
 def show_cell(options) -> int:
     """What is known of one cell."""
-    store = Store(output_folder(options.out, preset=options.preset))
+    store = Store(folder_of(options))
     planned = _planned(store)
     matches = planned[planned["cell_id"].str.startswith(options.why)]
-    if len(matches) != 1:
+    if len(matches) != 1 or not options.why:
         raise BadInput(
             f"--why {options.why} fits {len(matches)} cells",
             allowed="the id of one planned cell, or an unambiguous beginning of it",
@@ -164,11 +187,11 @@ def rebuild(options) -> int:
     """Table, report and MLflow again, from committed cells."""
     from cluster import views
 
-    store = Store(output_folder(options.out, preset=options.preset))
+    store = Store(folder_of(options))
     built = views.build(
         store,
-        plans=None,
-        tracking_uri=options.tracking_uri or None,
+        plan=None,
+        tracking_uri=options.tracking_uri,
         partial=options.partial,
         say=Terminal().stage,
         again=True,
@@ -179,8 +202,9 @@ def rebuild(options) -> int:
         console.print(statistics)
     if built.n_missing:
         console.print(f"\npartial: {built.n_missing} of {built.n_planned} cells are not committed yet")
+    mirror_trouble(built)
     console.print(f"\nreport      {built.report_path}\nstatistics  {built.statistics_path}", markup=False)
-    console.print(f"MLflow UI   {tracking.ui_command(store.folder, options.tracking_uri or None)}", markup=False)
+    console.print(f"MLflow UI   {tracking.ui_command(store.folder, options.tracking_uri)}", markup=False)
     return 1 if built.n_failed else 0
 
 

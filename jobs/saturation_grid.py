@@ -7,6 +7,7 @@ The same command again resumes, or finds nothing to do. Exit codes: 0 done, 1 ce
 3 interrupted and resumable.
 """
 
+import shlex
 import signal
 import sys
 from dataclasses import dataclass
@@ -19,38 +20,40 @@ import tyro
 
 from valence.errors import BadInput
 
+Word = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
+
 
 @dataclass(frozen=True)
 class Options:
     """Train every classifier with every strategy, target and seed; say what helps, with statistics and a report."""
 
-    preset: str = ""
+    preset: Word = None
     """quick (on the simulated cohort) or full (on real recordings) where not given"""
-    classifiers: str = ""
+    classifiers: Word = None
     """names with commas"""
-    strategies: str = ""
+    strategies: Word = None
     """names with commas; none, the baseline, is always run"""
-    targets: str = ""
+    targets: Word = None
     """names with commas; permuted and random may be numbered: permuted_1,permuted_2"""
-    seeds: str = ""
+    seeds: Word = None
     """how many (5), or which, with commas (42,123)"""
-    dataset: str = ""
+    dataset: Word = None
     """simulated or faced"""
-    data_root: str = ""
+    data_root: Word = None
     """folder of the recordings; for faced the one that holds EEG_Features or Processed_data"""
-    split: str = ""
+    split: Word = None
     """standard, or cohort-balanced with a repeat (cohort-balanced:3)"""
     llm: str = "smollm2-135m-instruct"
     """name, Hugging Face id or local folder"""
-    axis: str = ""
+    axis: Word = None
     """axis.safetensors of an earlier sweep, in place of fitting one"""
     engine: str = "auto"
     """auto, vllm or transformers"""
-    out: str = ""
+    out: Word = None
     """folder of the results; results/PRESET where not given"""
-    tracking_uri: str = ""
+    tracking_uri: Word = None
     """MLflow server; a sqlite database in the results' folder where not given"""
-    plugin: str = ""
+    plugin: Word = None
     """your own modules, with commas, that register a loss, classifier, target or data set"""
     plan: bool = False
     """show grid, exclusions, power and cost; run nothing"""
@@ -58,7 +61,7 @@ class Options:
     """price of a GPU hour, for --plan"""
     status: bool = False
     """how far the sweep is, from its files alone"""
-    why: str = ""
+    why: Word = None
     """what is known of one cell: its id, or the beginning of it"""
     retry_failed: bool = False
     """run failed cells again"""
@@ -73,25 +76,26 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = Annotated[Options, tyro.conf.FlagCreatePairsOff]
     options = tyro.cli(parsed, args=arguments, prog="saturation_grid.py", description=Options.__doc__)
     signal.signal(signal.SIGTERM, _interrupt)  # `ray job stop` asks with SIGTERM
-    command = "python jobs/saturation_grid.py " + " ".join(sys.argv[1:] if arguments is None else arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    command = shlex.join([sys.executable, sys.argv[0], *given])
     try:
         from jobs import saturation_commands as commands
 
         if options.status:
             return commands.show_status(options)
-        if options.why:
+        if options.why is not None:
             return commands.show_cell(options)
         if options.report:
             return commands.rebuild(options)
         if options.plan:
             return commands.show_plan(options)
-        return commands.run(options, command=command.strip())
+        return commands.run(options, command=command)
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(
-            f"\ninterrupted: committed cells are kept. Go on with the same command:\n  {command.strip()}",
+            f"\ninterrupted: committed cells are kept. Go on with the same command:\n  {command}",
             file=sys.stderr,
         )
         return 3

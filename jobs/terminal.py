@@ -11,12 +11,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from cluster.pipeline import Listener, Outcome
+from cluster.views import Views
 
 REPORT_EVERY_S = 10.0
 """between lines of progress where no terminal can redraw one"""
 
 console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class Terminal(Listener):
@@ -28,7 +28,7 @@ class Terminal(Listener):
         self._last = 0.0
 
     def stage(self, text: str) -> None:
-        console.print(f"[dim]{time.monotonic() - self._started:6.1f} s[/dim]  {text}", markup=True)
+        console.print(f"[dim]{time.monotonic() - self._started:6.1f} s[/dim]  {escape(text)}")
 
     def cells_begin(self, *, n_cells: int, n_committed: int, predicted_s: float) -> None:
         self.n_cells, self.n_done, self.n_new, self.n_failed = n_cells, n_committed, 0, 0
@@ -110,6 +110,12 @@ def baseline_table(rows: pd.DataFrame) -> Table:
     return table
 
 
+def mirror_trouble(views: Views) -> None:
+    """A line where MLflow could not be written: the table stands without it."""
+    if views.mirror_error:
+        console.print(f"MLflow was not written ({views.mirror_error}); --report tries again", markup=False)
+
+
 def number(value: float | None, form: str) -> str:
     """A number, or a dash where it is missing."""
     return "–" if value is None or pd.isna(value) else format(value, form)
@@ -142,6 +148,7 @@ def summary(outcome: Outcome, *, out, ui: str, resume: str) -> None:
             console.print(
                 f"failed cells: --why CELL tells the reason, --retry-failed runs them again:\n  {resume}", markup=False
             )
+        mirror_trouble(views)
         console.print(f"report      {views.report_path}", markup=False)
         console.print(f"statistics  {views.statistics_path}", markup=False)
     console.print(f"cells       {out / 'cells'}", markup=False)

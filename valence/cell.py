@@ -110,17 +110,22 @@ class Cell:
 
     @cached_property
     def cell_id(self) -> str:
-        """16 hex digits over all fields."""
-        return canonical_hash(dataclasses.asdict(self))
+        """16 hex digits over all fields but the recipe's name, which changes nothing."""
+        return canonical_hash(self._identity())
 
     @cached_property
     def pair_id(self) -> str:
-        """16 hex digits over all fields but strategy, target, axis and lambda_.
+        """16 hex digits over the fields of cell_id but strategy, target, axis, lambda_ and plugins.
 
         Cells that are compared share it, and with it initial weights, batch order and dropout masks: common random
         numbers make a paired difference sharper without making it less honest.
         """
-        fields = dataclasses.asdict(self)
+        fields = self._identity()
         for name in ("strategy", "target", "axis", "lambda_", "plugins"):
             fields.pop(name)
         return canonical_hash(fields)
+
+    def _identity(self) -> dict[str, object]:
+        fields = dataclasses.asdict(self)
+        fields.pop("recipe")
+        return fields

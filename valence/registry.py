@@ -113,13 +113,12 @@ def load_plugin(module: str) -> None:
     """Import a user's plug-in module, given by dotted name. Raises BadInput where it cannot be imported."""
     try:
         importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != module.split(".")[0] and error.name != module:
-            raise
+    except Exception as error:
+        missing = isinstance(error, ModuleNotFoundError) and error.name in (module, module.split(".")[0])
         raise BadInput(
-            f"--plugin {module}: no such module",
-            allowed="a Python module that can be imported from here",
-            do="start from the folder that holds it, or put that folder on PYTHONPATH",
+            f"plug-in {module}: " + ("no such module" if missing else f"{type(error).__name__}: {error}"),
+            allowed="a Python module, by dotted name, that can be imported from here",
+            do="put the folder that holds it on PYTHONPATH" if missing else f"correct it: python -c 'import {module}'",
         ) from error
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import duckdb
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cluster.store import SCHEMA, Store, put_if_absent, replace
@@ -124,6 +125,30 @@ def test_retry_puts_the_failed_row_aside_and_keeps_it(tmp_path):
     assert store.commit(make_row(failed, attempts=2))
     with pytest.raises(BadInput, match="has not failed"):
         store.retry(done.cell_id)
+
+
+def test_a_second_retry_leaves_what_was_committed_since(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    cell = make_cell()
+    store.commit(make_row(cell, status="failed"))
+
+    def other_command_is_faster(path, content):
+        monkeypatch.undo()
+        Store(tmp_path).retry(cell.cell_id)
+        store.commit(make_row(cell, attempts=2))
+        return False
+
+    monkeypatch.setattr("cluster.store.put_if_absent", other_command_is_faster)
+    store.retry(cell.cell_id)
+    assert store.row(cell.cell_id)["status"] == "done"
+
+
+def test_a_foreign_parquet_file_is_refused(tmp_path):
+    store = Store(tmp_path)
+    store.commit(make_row(make_cell()))
+    pq.write_table(pa.table({"a": [1]}), store.cells / "0123456789abcdef.parquet")
+    with pytest.raises(BadInput, match="0123456789abcdef"):
+        store.rows()
 
 
 def test_a_damaged_cell_is_named(tmp_path):

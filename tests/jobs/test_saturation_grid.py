@@ -36,7 +36,7 @@ def test_run_again_grow_and_rebuild(job, de_root, tmp_path):
     first = job(*small(de_root, out, "--seeds", "2"))
     assert first.returncode == 0, first.stdout + first.stderr
     assert "4 cells, 4 new" in first.stdout
-    assert "mlflow ui" in first.stdout
+    assert "-m mlflow ui" in first.stdout
     assert len(pd.read_parquet(out / "cells")) == 4
     assert duckdb.sql(f"select count(*) from '{out}/cells/**/*.parquet'").fetchone() == (4,)
     assert (out / "report.html").read_text().startswith("<!")
@@ -91,7 +91,8 @@ def test_killed_twice_and_undisturbed_sweeps_are_bit_identical(job, de_root, tmp
     assert len(leftovers) <= 2, "a killed writer may leave one hidden file, readers never see it"
 
 
-def test_interrupt_leaves_a_resumable_state(job, de_root, tmp_path, repository):
+@pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_leaves_a_resumable_state(job, de_root, tmp_path, repository, with_signal):
     arguments = small(de_root, tmp_path / "out", "--seeds", "40")
     command = [sys.executable, str(repository / "jobs" / "saturation_grid.py"), *map(str, arguments)]
     driver = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -99,7 +100,7 @@ def test_interrupt_leaves_a_resumable_state(job, de_root, tmp_path, repository):
     deadline = time.monotonic() + 300
     while len(store.committed()) < 3 and driver.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
-    driver.send_signal(signal.SIGINT)
+    driver.send_signal(with_signal)
     _, errors = driver.communicate(timeout=120)
     assert driver.returncode == 3, errors
     assert "Go on with the same command" in errors
@@ -168,6 +169,21 @@ def test_a_users_loss_in_one_file_failing_explained_and_retried(job, de_root, tm
         (("--dataset", "faced"), "--data-root"),
         (("--dataset", "faced", "--data-root", "/no/such/folder"), "no such folder"),
         (("--axis", "/no/such/file"), "no such file"),
+        (("--axis", __file__), "test_saturation_grid.py"),
+        (("--split", "half"), "unknown split"),
+        (("--engine", "steam"), "unknown engine"),
+        (("--classifiers", ","), "names nothing"),
+        (("--data-root", ""), "is empty"),
+        (("--data-root", __file__), "not a folder"),
+        (("--out", __file__), "is a file"),
+        (("--out", f"{__file__}/sub"), "is a file"),
+        (("--out", "~nosuchuser/x"), "nosuchuser"),
+        (("--out", "x" * 300), "--out"),
+        (("--seeds", "-1"), "seeds"),
+        (("--plugin", ".foo"), "plug-in .foo"),
+        (("--plan", "--dollars-per-hour", "nan"), "a price"),
+        (("--status", "--preset", "nonsense"), "unknown preset"),
+        (("--why", "", "--out", "nothing-here"), "holds no sweep"),
         (("--why", "0123", "--out", "nothing-here"), "holds no sweep"),
         (("--no-such-option",), "no-such-option"),
     ],
