@@ -6,8 +6,10 @@ In: a data set, an input and a recipe. Out: x, labels, clips and subjects, with 
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass
+import platform
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import SupportsIndex
 
 import numpy as np
 
@@ -28,7 +30,12 @@ WINDOW_FIELDS = ("sfreq_hz", "window_s", "stride_s", "scale")
 
 @dataclass(frozen=True)
 class Prepared:
-    """A data set ready for training. Arrays may be memory-mapped and are read-only."""
+    """A data set ready for training. Arrays may be memory-mapped and are read-only.
+
+    What `prepare` returns travels to another process as the name of its folder and is mapped again there, so that all
+    processes of a machine share one copy in memory. The folder must lie where all of them see it. Other objects of
+    this class, changed copies among them, travel with their arrays.
+    """
 
     spec: SignalSpec
     x: np.ndarray
@@ -42,6 +49,13 @@ class Prepared:
     subject_names: tuple[str, ...]
     hash: str
     """16 hex digits over arrays, names and spec"""
+    folder: Path | None = field(default=None, init=False, repr=False, compare=False)
+    """absolute, of the conversion that all of this was read from; not kept by `dataclasses.replace`"""
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple:
+        if self.folder is None:
+            return super().__reduce_ex__(protocol)
+        return _reopen, (self.folder, self.spec, self.hash)
 
 
 def prepare(dataset: Dataset, input: str, recipe: Recipe, folder: Path) -> Prepared:
@@ -151,7 +165,7 @@ def _open(folder: Path, spec: SignalSpec) -> Prepared:
         if x.shape != tuple(facts["x_shape"]) or x.dtype != np.float32:
             raise ValueError(f"x.npy has shape {x.shape} of {x.dtype}, the manifest {facts['x_shape']}")
         clips = np.tile(np.repeat(np.arange(len(class_of_clip)), n_windows), len(names))
-        return Prepared(
+        prepared = Prepared(
             spec=spec,
             x=x,
             labels=_read_only(class_of_clip[clips]),
@@ -160,12 +174,32 @@ def _open(folder: Path, spec: SignalSpec) -> Prepared:
             subject_names=tuple(names),
             hash=facts["hash"],
         )
+        object.__setattr__(prepared, "folder", folder.resolve())
+        return prepared
     except (OSError, ValueError, KeyError) as error:
         raise BadInput(
             f"{folder}: the converted data set is damaged: {type(error).__name__}: {error}",
             allowed="the files as they were written",
             do="remove this folder; it is converted again",
         ) from error
+
+
+def _reopen(folder: Path, spec: SignalSpec, hash: str) -> Prepared:
+    """Map a conversion that another process has opened. Raises BadInput where it is not there or has changed."""
+    if not (folder / MANIFEST).is_file():
+        raise BadInput(
+            f"{folder}: the converted data set is not there, seen from {platform.node()}",
+            allowed="a folder on storage that every node sees under the same path",
+            do="put the output folder on shared storage, or convert the data set again where it was removed",
+        )
+    found = _open(folder, spec)
+    if found.hash != hash:
+        raise BadInput(
+            f"{folder} holds the conversion {found.hash}",
+            allowed=f"{hash}, which was sent",
+            do="leave the folder as it is while a run uses it, and start again",
+        )
+    return found
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

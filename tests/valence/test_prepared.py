@@ -1,12 +1,16 @@
 """Prepared arrays: right numbers in the right order, reused when nothing has changed, refused when damaged."""
 
 import dataclasses
+import hashlib
 import json
 import os
+import pickle
+import shutil
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -240,6 +244,54 @@ print(peak(6) - one)
         [sys.executable, "-c", program, str(tmp_path)], check=True, capture_output=True, text=True, env=os.environ
     )
     assert float(told.stdout) < 54  # MiB
+
+
+def test_another_process_maps_the_same_file(cohort, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ready = prepare(cohort, "de", RECIPE, "here")  # a relative folder is found from elsewhere too
+    sent = pickle.dumps(ready, protocol=5)
+    assert len(sent) < 10_000
+    program = """
+import hashlib, pickle, sys
+import numpy as np
+ready = pickle.load(sys.stdin.buffer)
+assert isinstance(ready.x, np.memmap) and not ready.x.flags.writeable
+for array in (ready.x, ready.labels, ready.clips, ready.subjects):
+    print(array.dtype, array.shape, hashlib.sha256(array.tobytes()).hexdigest())
+print(ready.spec, ready.subject_names, ready.hash)
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", program], input=sent, check=True, capture_output=True, cwd="/", env=pythonpath()
+    )
+    lines = [
+        f"{array.dtype} {array.shape} {hashlib.sha256(array.tobytes()).hexdigest()}"
+        for array in (ready.x, ready.labels, ready.clips, ready.subjects)
+    ]
+    assert told.stdout.decode().splitlines() == [*lines, f"{ready.spec} {ready.subject_names} {ready.hash}"]
+
+
+def pythonpath() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(Path(module.__file__).parents[1])}
+
+
+def test_a_folder_that_another_process_does_not_see_is_named(cohort, tmp_path):
+    ready = prepare(cohort, "de", RECIPE, tmp_path)
+    sent = pickle.dumps(ready)
+    (manifest,) = tmp_path.glob("*/manifest.json")
+    facts = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(facts | {"hash": "0" * 16}))
+    with pytest.raises(BadInput, match=f"{manifest.parent.name} holds the conversion 0000"):
+        pickle.loads(sent)
+    shutil.rmtree(manifest.parent)
+    with pytest.raises(BadInput, match=f"{manifest.parent.name}: the converted data set is not there[\\s\\S]*shared"):
+        pickle.loads(sent)
+
+
+def test_a_changed_copy_travels_with_its_arrays(cohort, tmp_path):
+    ready = dataclasses.replace(prepare(cohort, "de", RECIPE, tmp_path), x=np.ones((84, 1), dtype=np.float32))
+    again = pickle.loads(pickle.dumps(ready))
+    np.testing.assert_array_equal(again.x, ready.x)
+    assert again.hash == ready.hash
 
 
 def test_the_spec_needs_facts_alone():
