@@ -130,15 +130,16 @@ class FacedFiles(Dataset):
 
 
 def read_cohorts(path: Path) -> dict[str, int]:
-    """Cohort of each subject in Recording_info.csv. Raises BadInput where columns or values are missing."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = [{str(key).strip(): str(value).strip() for key, value in row.items()} for row in csv.DictReader(file)]
+    """Cohort of each subject in Recording_info.csv. Raises BadInput where encoding, columns or values are wrong."""
     try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            table = list(csv.DictReader(file))
+        rows = [{str(key).strip(): str(value).strip() for key, value in row.items()} for row in table]
         cohorts = {row["sub"]: int(row["Cohort"]) for row in rows}
-    except (KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, csv.Error) as error:
         raise BadInput(
             f"{path}: {type(error).__name__} {error}",
-            allowed="columns sub and Cohort (published with a trailing blank), one whole number a subject",
+            allowed="UTF-8 text, columns sub and Cohort (published with a trailing blank), one whole number a subject",
             do="fetch the table again, or remove it: cohorts are then known by number",
         ) from error
     if len(cohorts) != len(rows):

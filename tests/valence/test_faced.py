@@ -230,6 +230,14 @@ def test_a_table_of_recordings_that_disagrees_is_refused(tmp_path, table, told):
         Faced(tmp_path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "latin1"])
+def test_a_table_of_recordings_in_another_encoding_is_refused(tmp_path, encoding):
+    add_de(tmp_path)
+    (tmp_path / "Recording_info.csv").write_bytes((HEADER + "sub000,é,21,1,1000,V\r\n").encode(encoding))
+    with pytest.raises(BadInput, match=r"Recording_info\.csv: UnicodeDecodeError"):
+        Faced(tmp_path)
+
+
 def test_a_table_of_recordings_that_agrees_is_accepted(tmp_path):
     add_de(tmp_path)
     (tmp_path / "Recording_info.csv").write_text("\ufeff" + HEADER + "sub000,F,21,1,1000,V\r\n", encoding="utf-8")

@@ -220,6 +220,24 @@ def test_an_incomplete_cohort_is_refused(small, tmp_path):
         Simulated(root)
 
 
+@pytest.mark.parametrize(
+    ("truth", "told"),
+    [
+        ("[]", "it holds a list"),
+        ('{"subjects": 5}', "subjects is not a list"),
+        ('{"subjects": [["sub000"]]}', "subjects is not a list"),
+        ('{"subjects": ["sub000"], "settings": []}', "settings is not an object"),
+        ('{"subjects": ["sub000"], "settings": {}}', "ratings is not a list"),
+        ('{"subjects": ["sub000"], "settings": {}, "ratings": [1]}', "ratings has 1 numbers, not 28"),
+    ],
+)
+def test_a_truth_of_another_form_is_refused(small, tmp_path, truth, told):
+    root = shutil.copytree(small.root, tmp_path / "cohort")
+    (root / "truth.json").write_text(truth)
+    with pytest.raises(BadInput, match=rf"truth\.json: ValueError: {told}"):
+        Simulated(root)
+
+
 @pytest.mark.parametrize("changes", [{"n_subjects": 2}, {"n_subjects": 124}, {"inputs": ()}, {"inputs": ("psd",)}])
 def test_settings_out_of_range_are_refused(tmp_path, changes):
     with pytest.raises(BadInput):

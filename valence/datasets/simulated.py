@@ -61,7 +61,7 @@ class Simulated(FacedFiles):
         """What was planted: settings, class_values, clip_values, ratings, presentation order by subject."""
         path = self.root / TRUTH
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            return _checked(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             raise BadInput(
                 f"{path}: {type(error).__name__}: {error}",
@@ -71,6 +71,22 @@ class Simulated(FacedFiles):
 
     def ratings(self) -> np.ndarray:
         return np.array(self.truth["ratings"])
+
+
+def _checked(truth: object) -> dict:
+    """What was read from TRUTH, where it has the parts that are used here. Raises ValueError."""
+    if not isinstance(truth, dict):
+        raise ValueError(f"it holds a {type(truth).__name__}, not an object")
+    ratings, subjects = truth.get("ratings"), truth.get("subjects")
+    if not (isinstance(subjects, list) and all(isinstance(name, str) for name in subjects)):
+        raise ValueError("subjects is not a list of names")
+    if not isinstance(truth.get("settings"), dict):
+        raise ValueError("settings is not an object")
+    if not (isinstance(ratings, list) and all(isinstance(rating, int | float) for rating in ratings)):
+        raise ValueError("ratings is not a list of numbers")
+    if len(ratings) != FacedFiles.n_clips:
+        raise ValueError(f"ratings has {len(ratings)} numbers, not {FacedFiles.n_clips}")
+    return truth
 
 
 def write_cohort(
