@@ -14,7 +14,7 @@ from typing import SupportsIndex
 import numpy as np
 
 from valence.cell import Recipe, canonical_hash
-from valence.datasets import Dataset
+from valence.datasets import DATASETS, Dataset
 from valence.datasets.base import check_subject
 from valence.errors import BadInput
 from valence.once import build_once
@@ -59,7 +59,7 @@ class Prepared:
 
 
 def prepare(dataset: Dataset, input: str, recipe: Recipe, folder: Path) -> Prepared:
-    """Convert a data set, or find it converted where neither its files nor the recipe's input fields have changed.
+    """Convert a data set, or find it converted where its files, its reader and the recipe's input fields are the same.
 
     Reads one subject at a time. Samples are ordered by subject, clip and time.
 
@@ -101,7 +101,7 @@ def signal_spec(dataset: Dataset | type[Dataset], input: str, recipe: Recipe) ->
 
 
 def _identity(dataset: Dataset, input: str, recipe: Recipe, spec: SignalSpec) -> dict:
-    """Everything a conversion depends on, as JSON."""
+    """Everything a conversion depends on, as JSON; the reader's own file is part of it where a user wrote it."""
     files = dataset.files(input)
     if not files:
         raise BadInput(f"{dataset.name}: no subject has {input}", allowed="1 subject or more", do="add recordings")
@@ -111,6 +111,7 @@ def _identity(dataset: Dataset, input: str, recipe: Recipe, spec: SignalSpec) ->
     return {
         "format": FORMAT,
         "dataset": dataset.name,
+        "plugin": DATASETS.digest(dataset.name) if dataset.name in DATASETS else "",
         "input": input,
         "shape": dataset.shape(input),
         "class_of_clip": dataset.class_of_clip,

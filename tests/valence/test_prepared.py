@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import importlib.util
 import json
 import os
 import pickle
@@ -17,6 +18,7 @@ import pytest
 
 from valence import prepared as module
 from valence.cell import Recipe
+from valence.datasets import DATASETS
 from valence.datasets.faced import Faced
 from valence.datasets.simulated import Simulated, write_cohort
 from valence.errors import BadInput
@@ -119,6 +121,46 @@ def test_a_changed_file_is_converted_again(cohort, tmp_path):
     second = prepare(Faced(tmp_path / "faced"), "de", RECIPE, tmp_path)
     assert second.hash != first.hash
     np.testing.assert_array_equal(second.x[28:56], changed)
+
+
+READER = """
+from valence.datasets import DATASETS
+from valence.datasets.faced import Faced
+
+@DATASETS.register("mine")
+class Mine(Faced):
+    name = "mine"
+
+    def load(self, subject, input):
+        return super().load(subject, input) + {shift}
+"""
+
+
+def test_an_edited_reader_of_a_user_converts_again(cohort, tmp_path, monkeypatch):
+    copy_of(cohort, tmp_path / "faced")
+    (tmp_path / "plugins").mkdir()
+    monkeypatch.syspath_prepend(tmp_path / "plugins")
+    found = []
+    try:
+        for shift in (0, 1):
+            (tmp_path / "plugins/my_reader.py").write_text(READER.format(shift=shift))
+            source = importlib.util.spec_from_file_location("my_reader", tmp_path / "plugins/my_reader.py")
+            sys.modules["my_reader"] = reader = importlib.util.module_from_spec(source)
+            exec(compile(Path(source.origin).read_text(), source.origin, "exec"), reader.__dict__)
+            found.append(prepare(reader.Mine(tmp_path / "faced"), "de", RECIPE, tmp_path / "prepared"))
+    finally:
+        sys.modules.pop("my_reader", None)
+        DATASETS._entries.pop("mine", None)
+        DATASETS._sources.pop("mine", None)
+    np.testing.assert_allclose(found[1].x, found[0].x + 1, rtol=1e-6)
+    assert found[0].hash != found[1].hash
+
+
+def test_a_data_set_that_is_not_registered_is_converted(cohort, tmp_path):
+    class Unregistered(Simulated):
+        name = "unregistered"
+
+    assert prepare(Unregistered(cohort.root), "de", RECIPE, tmp_path).x.shape == (84, 32, 30, 5)
 
 
 def test_the_names_of_subjects_and_their_classes_are_content(cohort, tmp_path):
