@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from valence.report_text import confirmatory, count, listed, number
-from valence.stats.paired import EXACT_LIMIT, N_FLIPS
+from valence.stats.paired import EXACT_LIMIT, MIN_TEST_SUBJECTS, N_FLIPS
 
 if TYPE_CHECKING:
     from valence.axis import Axis
@@ -108,5 +108,6 @@ def _correction(tested: pd.DataFrame) -> str:
         f"A loss helps or hurts where p, after Holm's correction over the {size} comparisons "
         f"of its classifier, is below {first['alpha']:g} and the interval excludes 0; it is equivalent to none where "
         f"the 90 % interval lies within ±{first['equivalence']:g} (two one-sided tests, Schuirmann 1987); else the "
-        "comparison is undecided. Failed runs were left out and are listed."
+        f"comparison is undecided, as it always is with fewer than {MIN_TEST_SUBJECTS} test subjects. Failed runs were "
+        "left out and are listed."
     )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from valence.stats import exact_floor
+from valence.stats import MIN_TEST_SUBJECTS, exact_floor
 from valence.stats.verdict import CONFIRMATORY
 
 VERDICTS = ("helps", "hurts", "equivalent", "undecided")
@@ -139,6 +139,7 @@ def _undecided(tested: pd.DataFrame) -> list[str]:
         return []
     n_seeds = int(undecided["n_seeds"].max())
     sentences = [f"{len(undecided)} of {len(tested)} are undecided with {count(n_seeds, 'seed')}."]
+    sentences += few_subjects(undecided)
     hopeless = undecided[undecided["n_seeds"].map(exact_floor) * undecided["family_size"] >= undecided["alpha"]]
     if len(hopeless):
         n, size = int(hopeless["n_seeds"].max()), int(hopeless["family_size"].max())
@@ -151,10 +152,24 @@ def _undecided(tested: pd.DataFrame) -> list[str]:
         sentences.append(
             f"{_about(needed)} seeds would probably decide {'it' if len(undecided) == 1 else 'most of them'}."
         )
-    stuck = int(undecided["seeds_needed"].isna().sum())
+    enough = undecided["n_subjects"] >= MIN_TEST_SUBJECTS
+    stuck = int((undecided["seeds_needed"].isna() & enough).sum())
     if stuck:
         sentences.append(f"For {stuck} of them the test subjects are the limit: more subjects are needed, not seeds.")
     return sentences
+
+
+def few_subjects(statistics: pd.DataFrame) -> list[str]:
+    """How many test subjects there are and how many are needed, where some comparison has too few; else nothing."""
+    few = statistics[statistics["n_subjects"].between(1, MIN_TEST_SUBJECTS - 1)]
+    if few.empty:
+        return []
+    sizes = sorted(set(few["n_subjects"]))
+    return [
+        f"With {listed([str(n) for n in sizes])} test {'subject' if sizes == [1] else 'subjects'} no verdict is "
+        "possible, not even equivalence: p values and intervals then speak of these people alone. "
+        f"At least {MIN_TEST_SUBJECTS} test subjects are needed."
+    ]
 
 
 def _about(needed: pd.Series) -> str:

@@ -84,6 +84,16 @@ def test_verdicts_on_top_are_those_of_the_table(tables, page):
     assert re.search(r"EEGNet : balanced accuracy 0\.\d{3} without alignment; rsa \(−0\.06\d\) hurts", text)
 
 
+@pytest.mark.parametrize("n_subjects", [1, 2, 3, 4])
+def test_too_few_test_subjects_are_told(n_subjects):
+    rows = results_table(classifiers=["EEGNet"], effects=EFFECTS, spread=QUIET, n_subjects=n_subjects)
+    text = Elements(render_report(rows, compare(rows, n_bootstrap=200), a_sweep(rows), axis=an_axis())).text
+    told = f"With {n_subjects} test {'subject' if n_subjects == 1 else 'subjects'} no verdict is possible"
+    assert (told in text) == (n_subjects < 4)
+    assert ("At least 4 test subjects are needed." in text) == (n_subjects < 4)
+    assert ("helped and" in text) == (n_subjects == 4)
+
+
 def test_every_section_is_there(page):
     text = Elements(page).text
     for words in (

@@ -6,10 +6,17 @@ comparison (`compare`), one row a classifier (`baseline_table`), one row a numbe
 
 from valence.stats.baseline import baseline_table
 from valence.stats.compare import compare
-from valence.stats.paired import PairedDifferences, sign_flip, two_way_interval, two_way_variance
+from valence.stats.paired import (
+    MIN_TEST_SUBJECTS,
+    PairedDifferences,
+    sign_flip,
+    two_way_interval,
+    two_way_variance,
+)
 from valence.stats.power import exact_floor, minimum_detectable, power_table, seeds_needed
 
 __all__ = [
+    "MIN_TEST_SUBJECTS",
     "PairedDifferences",
     "baseline_table",
     "compare",

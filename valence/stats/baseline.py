@@ -17,8 +17,9 @@ def baseline_table(rows: pd.DataFrame, *, n_bootstrap: int = 10_000, seed: int =
     Returns
     -------
     One row a (dataset, split, classifier, recipe): n_seeds, n_subjects, n_failed; mean balanced accuracy over seeds and
-    test subjects with its two-way interval ci_low, ci_high; sd_seeds; chance (1 / classes, null where no recall was
-    stored); and `test_` with the mean over seeds of every metric in the table, computed over all test samples at once.
+    test subjects with its two-way interval ci_low, ci_high (below MIN_TEST_SUBJECTS too narrow for new subjects);
+    sd_seeds; chance (1 / classes, null where no recall was stored); and `test_` with the mean over seeds of every
+    metric in the table, computed over all test samples at once.
     """
     rows = checked(rows)
     rows = rows[rows["strategy"] == BASELINE]

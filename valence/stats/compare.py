@@ -50,7 +50,8 @@ def compare(
     """Estimate, interval, p value and verdict of every comparison that the rows allow.
 
     delta is the mean over seeds and test subjects of the paired difference in balanced accuracy. Its interval
-    (`two_way_interval`) and its p (`sign_flip` over seeds) hold for new networks and new subjects.
+    (`two_way_interval`) and its p (`sign_flip` over seeds) hold for new networks and, from MIN_TEST_SUBJECTS test
+    subjects on, for new subjects; with fewer they speak of the subjects at hand, and no verdict is drawn from them.
 
     Parameters
     ----------
@@ -63,18 +64,19 @@ def compare(
     Returns
     -------
     One row a (dataset, split, classifier, recipe, strategy, target, lambda_, comparison), sorted:
-    delta, ci_low and ci_high (95 %), ci90_low and ci90_high (equivalence asks that these lie within the bounds);
-    p with its smallest reachable value p_floor, p_subjects (the same test flipping subjects), p_holm (within `family`,
-    the comparisons of one kind of one classifier), p_bh (over all classifiers, exploratory); verdict; mde (smallest
-    true difference found with 80 % power at these seeds, their spread and this family; null where the floor forbids
-    any); seeds_needed (only where undecided; null there means that test subjects are the limit, not seeds); n_seeds,
-    n_subjects, n_missing (seeds not paired), n_failed (failed cells); sd_seeds (of the difference between seeds, mean
-    over subjects) and sd_subjects (between subjects, beyond noise); baseline (mean balanced accuracy of `none` over
-    the same seeds and subjects). In "structure" and "content", permuted and random weigh the same however many draws
-    there are of each.
+    delta, ci_low and ci_high (95 %), ci90_low and ci90_high (equivalence asks that these lie within the bounds); p with
+    its smallest reachable value p_floor, p_subjects (the same test flipping subjects), p_holm (within `family`, the
+    comparisons of one kind of one classifier), p_bh (over all classifiers, exploratory); verdict; mde (smallest true
+    difference found with 80 % power at these seeds, their spread and this family; null where the floor or too few test
+    subjects forbid any); seeds_needed (only where undecided; null there means that test subjects are the limit, not
+    seeds); n_seeds, n_subjects, n_missing (seeds not paired), n_failed (failed cells); sd_seeds (of the difference
+    between seeds, mean over subjects) and sd_subjects (between subjects, beyond noise); baseline (mean balanced
+    accuracy of `none` over the same seeds and subjects). In "structure" and "content", permuted and random weigh the
+    same however many draws there are of each.
 
     Verdicts: "helps" or "hurts" where p_holm < alpha and the interval excludes 0; else "equivalent" where the 90 %
-    interval lies within the bounds; else "undecided".
+    interval lies within the bounds; else "undecided". With fewer than MIN_TEST_SUBJECTS test subjects always
+    "undecided".
 
     Raises
     ------

@@ -5,6 +5,7 @@ import pandas as pd
 
 from valence.stats.arms import AXIS_TARGET, role
 from valence.stats.multiplicity import benjamini_hochberg, holm
+from valence.stats.paired import MIN_TEST_SUBJECTS
 from valence.stats.power import PLANNING_SD, minimum_detectable, seeds_needed
 
 SCOPE = ["dataset", "split", "recipe"]
@@ -63,12 +64,22 @@ def judged(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdict(row: dict) -> str:
-    """ "helps", "hurts", "equivalent" or "undecided"; comparisons with NaN are false, so no p means undecided."""
+    """ "helps", "hurts", "equivalent" or "undecided"; comparisons with NaN are false, so no p means undecided.
+
+    Below MIN_TEST_SUBJECTS test subjects it is "undecided", whatever p and interval are.
+    """
+    if row["n_subjects"] < MIN_TEST_SUBJECTS:
+        return "undecided"
     if row["p_holm"] < row["alpha"] and (row["ci_low"] > 0 or row["ci_high"] < 0):
         return "helps" if row["delta"] > 0 else "hurts"
     if -row["equivalence"] < row["ci90_low"] and row["ci90_high"] < row["equivalence"]:
         return "equivalent"
     return "undecided"
+
+
+def _too_few_subjects(row: dict) -> bool:
+    """Whether seeds cannot help; an arm without any cell has no test subjects at all and is told of seeds."""
+    return 0 < row["n_subjects"] < MIN_TEST_SUBJECTS
 
 
 def _spread(row: dict) -> tuple[float, float]:
@@ -82,7 +93,7 @@ def _spread(row: dict) -> tuple[float, float]:
 
 
 def _detectable(row: dict) -> float:
-    if not row["p_floor"] * row["family_size"] < row["alpha"]:
+    if _too_few_subjects(row) or not row["p_floor"] * row["family_size"] < row["alpha"]:
         return np.nan
     sd, subjects = _spread(row)
     total = float(np.sqrt(sd**2 + row["n_seeds"] * subjects))
@@ -90,6 +101,8 @@ def _detectable(row: dict) -> float:
 
 
 def _seeds_needed(row: dict) -> int | None:
+    if _too_few_subjects(row):
+        return None
     sd, subjects = _spread(row)
     needed = seeds_needed(
         row["delta"],

@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from tests.valence.stats.planted import EFFECTS, QUIET, by_hand, one
-from tests.valence.synthetic_rows import AXIS, results_table
+from tests.valence.synthetic_rows import AXIS, difference_table, results_table
 from valence.errors import BadInput
-from valence.stats import compare
+from valence.stats import MIN_TEST_SUBJECTS, compare, sign_flip, two_way_interval
 
 
 def test_failed_and_missing_cells_are_left_out_and_counted():
@@ -51,11 +52,44 @@ def test_one_seed_has_an_estimate_and_no_p():
     assert row["seeds_needed"] >= 6
 
 
-def test_one_subject_is_a_test_over_seeds():
-    rows = results_table(classifiers=["EEGNet"], n_subjects=1, effects=EFFECTS, spread=QUIET)
+@pytest.mark.parametrize("n_subjects", [1, 2, 3])
+def test_with_few_test_subjects_no_verdict_is_drawn(n_subjects):
+    """Neither of an effect as plain as day nor of equivalence: the next subject may differ."""
+    large = one(
+        compare(results_table(classifiers=["EEGNet"], n_subjects=n_subjects, effects=EFFECTS, spread=QUIET)),
+        strategy="rsa",
+        target="vaxis",
+        comparison="baseline",
+    )
+    none = compare(results_table(classifiers=["EEGNet"], n_subjects=n_subjects, spread={}))
+    assert large["ci_high"] < 0
+    assert large["p_holm"] < 0.05
+    assert np.isnan(large["p_subjects"]) == (n_subjects == 1)
+    assert np.isnan(large["mde"])
+    assert pd.isna(large["seeds_needed"])  # subjects are the limit
+    assert (none["ci90_high"] == 0).all()
+    assert {large["verdict"], *none["verdict"]} == {"undecided"}
+
+
+def test_from_the_bound_on_verdicts_are_drawn():
+    rows = results_table(classifiers=["EEGNet"], n_subjects=MIN_TEST_SUBJECTS, effects=EFFECTS, spread=QUIET)
     row = one(compare(rows), strategy="rsa", target="vaxis", comparison="baseline")
     assert row["verdict"] == "hurts"
-    assert np.isnan(row["p_subjects"])
+    assert np.isfinite(row["mde"])
+
+
+@pytest.mark.parametrize("n_subjects", [MIN_TEST_SUBJECTS, MIN_TEST_SUBJECTS + 1])
+def test_the_bound_holds_where_subjects_differ_most(n_subjects):
+    """Nulls with spread dominated by subjects: p and interval keep their promise at the bound."""
+    random = np.random.default_rng(0)
+    n_tables, false, covered = 600, 0, 0
+    for _ in range(n_tables):
+        table = difference_table(random, 10, n_subjects, seeds=0.003, subjects=0.02, noise=0.01)
+        [[low, high]] = two_way_interval(table, n_bootstrap=300)
+        covered += low <= 0 <= high
+        false += sign_flip(table) < 0.05
+    assert false <= stats.binom.ppf(0.999, n_tables, 0.05)
+    assert covered >= stats.binom.ppf(0.001, n_tables, 0.95)
 
 
 def test_identical_to_the_baseline_is_no_difference():

@@ -5,7 +5,7 @@ import pytest
 
 from valence.stats.verdict import verdict
 
-BASE = {"alpha": 0.05, "equivalence": 0.01, "delta": 0.02, "p_holm": 0.01}
+BASE = {"alpha": 0.05, "equivalence": 0.01, "delta": 0.02, "p_holm": 0.01, "n_subjects": 4}
 WIDE = {"ci_low": -0.03, "ci_high": 0.03, "ci90_low": -0.02, "ci90_high": 0.02}
 
 
@@ -21,6 +21,8 @@ WIDE = {"ci_low": -0.03, "ci_high": 0.03, "ci90_low": -0.02, "ci90_high": 0.02}
         ({"ci90_low": -0.011, "ci90_high": 0.009}, "undecided"),
         # small but certain: an effect, whatever its size
         ({"ci_low": 0.001, "ci_high": 0.005, "ci90_low": 0.002, "ci90_high": 0.004}, "helps"),
+        ({"ci_low": 0.01, "ci_high": 0.03, "n_subjects": 3}, "undecided"),
+        ({"ci90_low": -0.009, "ci90_high": 0.009, "n_subjects": 3}, "undecided"),
         (dict.fromkeys(["delta", "p_holm", *WIDE], np.nan), "undecided"),
     ],
 )
