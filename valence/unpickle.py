@@ -242,9 +242,7 @@ def load_array(path: Path, *, shape: tuple[int, ...]) -> np.ndarray:
             raise _RefusedError(f"it holds a {type(found).__name__.strip('_')}, not an array")
         return found.check(shape)
     except Exception as error:  # a crafted file can raise anything inside the unpickler
-        reason = (
-            str(error) if isinstance(error, _RefusedError) else f"it cannot be read: {type(error).__name__}: {error}"
-        )
+        reason = error if isinstance(error, _RefusedError) else f"it cannot be read: {type(error).__name__}: {error}"
         raise BadInput(
             f"{path}: {reason}",
             allowed=f"a pickled numpy array of numbers, shape {shape}",
