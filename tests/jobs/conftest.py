@@ -2,12 +2,15 @@
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from jobs.saturation_grid import main
 
 N_SUBJECTS = 9
 
@@ -29,6 +32,25 @@ def write_de(root: Path, *, n_subjects: int = N_SUBJECTS) -> Path:
 @pytest.fixture
 def de_root(tmp_path) -> Path:
     return write_de(tmp_path / "faced")
+
+
+@pytest.fixture
+def main_here(tmp_path, monkeypatch, capsys):
+    """Run the main job in this process, for words and files that it refuses early: exit code, output, errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as error:  # what the command line's parser refuses
+            code = error.code
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
 
 
 @pytest.fixture

@@ -188,10 +188,16 @@ def test_a_users_loss_in_one_file_failing_explained_and_retried(job, de_root, tm
         (("--no-such-option",), "no-such-option"),
     ],
 )
-def test_bad_words_get_one_message_and_exit_2(job, arguments, message):
-    result = job(*arguments)
-    assert result.returncode == 2, result.stdout + result.stderr
-    assert message in result.stdout + result.stderr
+def test_bad_words_get_one_message_and_exit_2(main_here, arguments, message):
+    code, output, errors = main_here(*arguments)
+    assert code == 2, output + errors
+    assert message in output + errors
+
+
+def test_bad_words_in_a_process_of_its_own(job):
+    result = job("--classifiers", "EEGNett")
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: unknown classifier 'EEGNett'")
     assert "Traceback" not in result.stderr
 
 
@@ -240,31 +246,32 @@ def damage_twice(folder):
         (damage_twice, "sub061"),
     ],
 )
-def test_bad_files_get_one_message_and_leave_committed_cells(job, de_root, tmp_path, damage, message):
+def test_bad_files_get_one_message_and_leave_committed_cells(main_here, de_root, tmp_path, damage, message):
     out = tmp_path / "out"
     (out / "cells").mkdir(parents=True)
     (out / "cells" / "kept.parquet").write_bytes(b"untouched")
     damage(de_root / "EEG_Features" / "DE")
-    result = job(*small(de_root, out, "--seeds", "1"))
-    assert result.returncode == 2, result.stdout + result.stderr
-    assert message in result.stderr
-    assert "to do:" in result.stderr
-    assert "Traceback" not in result.stderr
+    code, output, errors = main_here(*small(de_root, out, "--seeds", "1"))
+    assert code == 2, output + errors
+    assert message in errors
+    assert "to do:" in errors
     assert (out / "cells" / "kept.parquet").read_bytes() == b"untouched"
     assert not os.path.exists("/tmp/valence-was-here")
 
 
-def test_the_standard_split_with_subjects_missing(job, de_root, tmp_path):
-    result = job(*small(de_root, tmp_path / "out", "--seeds", "1", "--split", "standard"))
-    assert result.returncode == 2
-    assert "standard" in result.stderr
-    assert "sub000" in result.stderr or "114" in result.stderr
+def test_the_standard_split_with_subjects_missing(main_here, de_root, tmp_path):
+    code, _, errors = main_here(*small(de_root, tmp_path / "out", "--seeds", "1", "--split", "standard"))
+    assert code == 2
+    assert "standard" in errors
+    assert "sub002" in errors, "a subject that is missing"
 
 
-def test_plan_runs_nothing(job, de_root, tmp_path):
+def test_plan_runs_nothing(main_here, de_root, tmp_path):
     out = tmp_path / "out"
-    result = job(*small(de_root, out, "--plan", "--seeds", "10"), "--classifiers", "de_logistic,EEGNet")
-    assert result.returncode == 0, result.stderr
-    assert "excluded: EEGNet" in result.stdout
-    assert "power" in result.stdout
+    code, output, errors = main_here(
+        *small(de_root, out, "--plan", "--seeds", "10"), "--classifiers", "de_logistic,EEGNet"
+    )
+    assert code == 0, errors
+    assert "excluded: EEGNet" in output
+    assert "power" in output
     assert not out.exists()
