@@ -8,7 +8,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -200,7 +200,6 @@ class PackTrainable(tune.Trainable):
 @dataclass
 class _Progress(tune.Callback):
     on_cell: Callable[[CellEnded], None]
-    lost: list[str] = field(default_factory=list)
 
     def on_trial_result(self, iteration: int, trials: list, trial: object, result: dict, **info: object) -> None:
         if result.get("ended"):
@@ -212,10 +211,32 @@ def run_packs(
 ) -> list[str]:
     """Run packs to their end, each cell committed as it ends.
 
+    Tune starts a pack again when its actor is lost while it trains, but gives it up when that happens between two
+    packs: what is not committed then is asked for again, as long as each round commits something.
+
     Returns
     -------
     list of str : messages of packs whose actor was lost more often than allowed; their cells are not committed.
     """
+    store = Store(Path(context.folder))
+    while packs:
+        before = len(store.committed())
+        errors = _run_once(packs, context=context, gpus_per_pack=gpus_per_pack, on_cell=on_cell)
+        packs = _unfinished(packs, store.committed())
+        if packs and len(store.committed()) == before:
+            return errors or [f"{len(packs)} packs ended without their cells"]
+    return []
+
+
+def _unfinished(packs: Sequence[Pack], committed: set[str]) -> list[Pack]:
+    """What is left of each pack; packs that are done are left out."""
+    left = [(pack, tuple(cell for cell in pack.cells if cell.cell_id not in committed)) for pack in packs]
+    return [replace(pack, cells=cells) for pack, cells in left if cells]
+
+
+def _run_once(
+    packs: Sequence[Pack], *, context: Context, gpus_per_pack: float, on_cell: Callable[[CellEnded], None]
+) -> list[str]:
     scratch = Path(context.folder) / ".tune"
     trainable = tune.with_parameters(PackTrainable, packs=[as_dicts(pack.cells) for pack in packs], context=context)
     resources = {"CPU": 1.0, "GPU": gpus_per_pack} if gpus_per_pack else {"CPU": 1.0}

@@ -69,12 +69,12 @@ def training_processes(out) -> list[psutil.Process]:
 
 
 def is_actor(process: psutil.Process) -> bool:
-    """Ray writes the method that runs into the title: a cell is being trained."""
+    """Ray writes class and method into the title of its workers: one that trains, or waits for its next pack."""
     try:
         title = " ".join(process.cmdline())
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return False
-    return title.startswith("ray::") and "Trainable.train" in title
+    return title.startswith("ray::") and "Trainable" in title
 
 
 @pytest.fixture(scope="module")
