@@ -93,11 +93,11 @@ def run(
         for cell_id in store.failed([cell.cell_id for cell in cells]) if retry_failed else []:
             store.retry(cell_id)
         committed = store.committed()
-        todo = [cell for cell in cells if cell.cell_id not in committed]
+        waiting = [cell for cell in cells if cell.cell_id not in committed]
         lost: list[str] = []
-        if todo:
+        if waiting:
             session = session or stack.enter_context(ray_session(plugins=request.plugins))
-            lost = train(request, store, data, axis, todo, session, listener, n_committed=len(cells) - len(todo))
+            lost = train(request, store, data, axis, waiting, session, listener, n_committed=len(cells) - len(waiting))
         stack.close()
         complete = not {cell.cell_id for cell in cells} - store.committed()
         built = None
@@ -105,7 +105,7 @@ def run(
             built = views.build(store, plan=name, tracking_uri=tracking_uri, partial=partial, say=listener.stage)
     return Outcome(
         n_cells=len(cells),
-        n_new=len(todo),
+        n_new=len(waiting),
         lost=lost,
         peak_memory_bytes=memory.peak_bytes,
         seconds=time.monotonic() - started,
@@ -246,7 +246,7 @@ def train(
     store: Store,
     data: Data,
     axis: Axis | None,
-    todo: list[Cell],
+    waiting: list[Cell],
     session: Session,
     listener: Listener,
     *,
@@ -256,8 +256,8 @@ def train(
     from cluster.sweep import Context, run_packs
 
     recipes = request.preset.recipes
-    seconds = predict_seconds(todo, work=planned_work(request), rows=store.rows())
-    packs = make_packs(todo, seconds, n_slots=session.n_slots)
+    seconds = predict_seconds(waiting, work=planned_work(request), rows=store.rows())
+    packs = make_packs(waiting, seconds, n_slots=session.n_slots)
     context = Context(
         folder=str(store.folder.resolve()),
         prepared=data.prepared,
@@ -270,7 +270,7 @@ def train(
         plugins=request.plugins,
     )
     predicted = sum(seconds.values()) / session.n_slots
-    listener.cells_begin(n_cells=n_committed + len(todo), n_committed=n_committed, predicted_s=predicted)
+    listener.cells_begin(n_cells=n_committed + len(waiting), n_committed=n_committed, predicted_s=predicted)
     try:
         gpus = 1.0 if session.n_gpus else 0.0
         return run_packs(packs, context=context, gpus_per_pack=gpus, on_cell=listener.cell)
