@@ -22,6 +22,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from valence.cache import write_whole
 from valence.cell import Cell
 from valence.errors import BadInput
 
@@ -80,13 +81,7 @@ def put_if_absent(path: Path, content: bytes) -> bool:
 
 def replace(path: Path, content: bytes) -> None:
     """Write a view (a file that may be rebuilt at any time) so that readers see the old or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}"
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, lambda temporary: temporary.write_bytes(content))
 
 
 def _sync_folder(folder: Path) -> None:

@@ -82,14 +82,6 @@ def cohort(tmp_path_factory):
     return write_cohort(tmp_path_factory.mktemp("cohort") / "simulated", n_subjects=6, inputs=("windows", "de"))
 
 
-@pytest.fixture
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def test_a_sweep_that_lost_a_process_is_that_of_one_process(job, cohort, tmp_path, one_thread):
     axis, out, ended = small_axis(), tmp_path / "out", []
     axis.save(tmp_path / "axis.safetensors")
