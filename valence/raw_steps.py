@@ -1,0 +1,183 @@
+"""Steps of processing: an mne Raw is changed in place, sentences on what was mended come out.
+
+All filters are mne's FIR filters, applied once and forward with their delay taken out (zero phase), designed with
+`scipy.signal.firwin` and a Hamming window. Their length is 3.3 seconds over the width of the narrowest slope in Hz.
+"""
+
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from valence.bad_channels import find_bad_channels
+from valence.errors import BadInput
+
+if TYPE_CHECKING:
+    import mne
+
+MONTAGE = "colin27_1020"
+MASTOIDS = ("A1", "A2", "M1", "M2")
+FRONTAL = ("FP1", "FP2", "FPZ", "AF7", "AF8")
+NOTCH_SLOPE_HZ = 1.0
+"""of both slopes of a notch together"""
+MAX_BAD_SHARE = 0.5
+"""a recording with more of its EEG channels bad is refused: too little is left to interpolate from"""
+ICA_BAND_HZ = (1.0, 40.0)
+"""components are fitted to this band: drift would take most of them"""
+ICA_SFREQ_HZ = 100.0
+ICA_SEED = 0
+ICA_LEAST_S = 20.0
+OCULAR_CORRELATION = 0.7
+"""a component is ocular where its absolute correlation (1 to 10 Hz) with a frontal or EOG channel reaches this"""
+RANK_SHARE = 1e-8
+"""an eigenvalue of the covariance below this share of the largest is no dimension of its own"""
+
+
+def notch(raw: "mne.io.BaseRaw", mains_hz: float) -> list[str]:
+    """Take out the mains frequency and its harmonics: notches f/200 Hz wide with slopes of half a hertz."""
+    sfreq = raw.info["sfreq"]
+    harmonics = np.arange(mains_hz, sfreq / 2 - NOTCH_SLOPE_HZ - sfreq / 800, mains_hz)
+    said = _prepare_filter(raw, NOTCH_SLOPE_HZ / 2, f"{mains_hz:g}-Hz notch", constant_passes=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "filter_length .* is longer than the signal")
+        raw.notch_filter(harmonics, picks=_eeg_and_eog(raw), trans_bandwidth=NOTCH_SLOPE_HZ, verbose="warning")
+    return said
+
+
+def slopes_hz(low_hz: float, high_hz: float) -> tuple[float, ...]:
+    """Widths of the slopes below low_hz and above high_hz by mne's rule; 0 is no edge.
+
+    The slope lies outside the pass band; the amplitude has fallen to one half in its middle. The upper one is narrower
+    where half the sampling rate is nearer.
+    """
+    below = (min(max(low_hz / 4, 2.0), low_hz),) if low_hz else ()
+    return (*below, max(high_hz / 4, 2.0)) if high_hz else below
+
+
+def band_pass(raw: "mne.io.BaseRaw", low_hz: float, high_hz: float) -> list[str]:
+    """Band-pass with mne's own slopes; an edge of 0 is none."""
+    narrowest = min(*slopes_hz(low_hz, high_hz), raw.info["sfreq"] / 2 - high_hz)
+    said = _prepare_filter(raw, narrowest, f"{low_hz or high_hz:g}-Hz filter", constant_passes=not low_hz)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "filter_length .* is longer than the signal")
+        raw.filter(low_hz or None, high_hz or None, picks=_eeg_and_eog(raw), verbose="warning")
+    return said
+
+
+def _prepare_filter(raw: "mne.io.BaseRaw", slope_hz: float, name: str, *, constant_passes: bool) -> list[str]:
+    """Say where a filter is longer than the recording, and then centre the channels that it would centre itself.
+
+    mne continues a signal by its mirror image, turned over, for at most its own length and by zeros beyond. An offset
+    makes a step there, which a high-pass longer than three signals carries into the recording.
+    """
+    length_s, recording_s = 3.3 / slope_hz, raw.n_times / raw.info["sfreq"]
+    if length_s <= recording_s:
+        return []
+    if not constant_passes:
+        raw.apply_function(lambda x: x - x.mean(), picks=_eeg_and_eog(raw), verbose="error")
+    return [
+        f"the {name} ({length_s:.3g} s) is longer than the recording ({recording_s:.3g} s): slow parts near its edge"
+        " depend on how the ends are continued"
+    ]
+
+
+def interpolate(raw: "mne.io.BaseRaw", *, detect: bool) -> list[str]:
+    """Interpolate bad channels from the good ones by spherical splines (Perrin and others 1989).
+
+    Bad are those in raw.info["bads"] and, with `detect`, those of `valence.bad_channels`. One without a position in
+    the recording or in the standard montage stays as it is and stays marked.
+    """
+    import mne
+
+    if raw.get_montage() is None:
+        raw.set_montage(mne.channels.make_standard_montage(MONTAGE), match_case=False, on_missing="ignore")
+    eeg = mne.pick_types(raw.info, eeg=True, exclude=[])
+    names = [raw.ch_names[channel] for channel in eeg]
+    positions = np.array([raw.info["chs"][channel]["loc"][:3] for channel in eeg])
+    positions[~positions.any(axis=1)] = np.nan
+    reasons = {name: "marked bad" for name in names if name in raw.info["bads"]}
+    if detect:
+        alone = np.array([name.upper() in MASTOIDS for name in names])
+        x_uv = raw.get_data(picks=eeg, verbose="error") * 1e6
+        found = find_bad_channels(x_uv, sfreq=raw.info["sfreq"], positions=positions, alone=alone)
+        reasons = {names[channel]: reason for channel, reason in found.items()} | reasons
+    if len(reasons) > MAX_BAD_SHARE * len(names):
+        listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise BadInput(
+            f"{len(reasons)} of {len(names)} channels are bad ({listed})",
+            allowed=f"at most {MAX_BAD_SHARE:.0%} of the channels",
+            do="check unit and reference of the recording, or leave it out",
+        )
+    unplaced = [name for name, position in zip(names, positions) if not np.isfinite(position).all()]
+    placed = [name for name in reasons if name not in unplaced]
+    # in the order of the channels, so that mne's info does not depend on the order of findings
+    raw.info["bads"] = [name for name in raw.ch_names if name in reasons or name in raw.info["bads"]]
+    if placed:
+        kinds = dict.fromkeys(unplaced, "eeg")
+        raw.set_channel_types(dict.fromkeys(unplaced, "misc"), on_unit_change="ignore", verbose="error")
+        raw.interpolate_bads(reset_bads=True, mode="accurate", verbose="error")
+        raw.set_channel_types(kinds, on_unit_change="ignore", verbose="error")
+    return [
+        f"interpolated {name}: {reasons[name]}"
+        if name in placed
+        else f"left {name} bad, its place is not known: {reasons[name]}"
+        for name in names
+        if name in reasons
+    ]
+
+
+def remove_ocular(raw: "mne.io.BaseRaw", n_components: int) -> list[str]:
+    """Remove independent components that follow the eyes.
+
+    FastICA (Hyvärinen 1999) with a fixed seed is fitted to the good EEG channels at 1 to 40 Hz and 100 Hz. A component
+    goes where it correlates with an EOG channel, or a frontal one, as `OCULAR_CORRELATION` says.
+    """
+    import mne
+
+    guides = [name for name in raw.ch_names if name.upper() in FRONTAL and name not in raw.info["bads"]]
+    guides += [raw.ch_names[channel] for channel in mne.pick_types(raw.info, eog=True)]
+    duration_s = raw.n_times / raw.info["sfreq"]
+    if not guides or duration_s < ICA_LEAST_S:
+        raise BadInput(
+            f"ICA on {duration_s:.3g} s with {', '.join(guides) or 'no frontal and no EOG channel'}",
+            allowed=f"{ICA_LEAST_S:g} s or more with one of {', '.join(FRONTAL)} or an EOG channel",
+            do="leave ica_components at 0",
+        )
+    fitted = raw.copy().pick(["eeg", "eog"] if "eog" in raw else "eeg", verbose="error")
+    fitted.filter(ICA_BAND_HZ[0], min(ICA_BAND_HZ[1], 0.4 * raw.info["sfreq"]), picks="all", verbose="error")
+    if raw.info["sfreq"] > ICA_SFREQ_HZ:
+        fitted.resample(ICA_SFREQ_HZ, verbose="error")
+    eigenvalues = np.linalg.eigvalsh(np.cov(fitted.get_data(picks=mne.pick_types(fitted.info, eeg=True))))
+    rank = int((eigenvalues > RANK_SHARE * eigenvalues[-1]).sum())
+    ica = mne.preprocessing.ICA(min(n_components, rank), method="fastica", random_state=ICA_SEED, verbose="error")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ica.fit(fitted, picks="eeg", verbose="error")
+    said = [] if not any("converge" in str(w.message) for w in caught) else ["ICA did not converge"]
+    _, scores = ica.find_bads_eog(fitted, ch_name=guides, measure="correlation", verbose="error")
+    correlation = np.atleast_2d(np.asarray(scores))
+    strongest = np.abs(correlation).argmax(axis=0)
+    ocular = [
+        index for index in range(ica.n_components_) if abs(correlation[strongest[index], index]) >= OCULAR_CORRELATION
+    ]
+    ica.apply(raw, exclude=ocular, verbose="error")
+    said += [
+        f"removed independent component {index + 1} of {ica.n_components_}: ocular (correlation"
+        f" {correlation[strongest[index], index]:+.2f} with {guides[strongest[index]]})"
+        for index in ocular
+    ]
+    return said
+
+
+def average_reference(raw: "mne.io.BaseRaw") -> None:
+    """Subtract the mean of the good EEG channels from all of them."""
+    import mne
+
+    good = [raw.ch_names[channel] for channel in mne.pick_types(raw.info, eeg=True)]
+    raw.set_eeg_reference(good, projection=False, ch_type="eeg", verbose="error")
+
+
+def _eeg_and_eog(raw: "mne.io.BaseRaw") -> np.ndarray:
+    import mne
+
+    return mne.pick_types(raw.info, eeg=True, eog=True, exclude=[])
