@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from valence.errors import BadInput
-from valence.llms import LLM, local_folder
+from valence.llms import LLM, engine_identity, local_folder
 from valence.paraphrases import Generation, Request
 
 MOST_CPUS = 16
@@ -43,8 +43,11 @@ class LlmActor:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return self._engine.count_tokens(texts)
 
-    def activations(self, texts: Sequence[str], layers: Sequence[int]) -> np.ndarray:
-        return self._engine.activations(texts, layers=layers)
+    def n_layers(self) -> int:
+        return self._engine.n_layers()
+
+    def activations(self, texts: Sequence[str], layers: Sequence[int], pooling: str) -> np.ndarray:
+        return self._engine.activations(texts, layers=layers, pooling=pooling)
 
     def peak_bytes(self) -> int:
         """Largest resident memory of this process so far."""
@@ -99,11 +102,19 @@ class RemoteEngine:
         """Number of tokens of each text, without special tokens."""
         return self._call("count_tokens", texts)
 
-    def activations(self, texts: Sequence[str], *, layers: Sequence[int]) -> np.ndarray:
-        """Activations at the last token: float32 array, (n_texts, n_layers, d_model)."""
+    def n_layers(self) -> int:
+        """Hidden states that can be read: blocks + 1."""
+        return self._call("n_layers")
+
+    def identity(self) -> str:
+        """Hash of weights, tokenizer, dtype and engine; starts nothing."""
+        return engine_identity(self._llm, self._name)
+
+    def activations(self, texts: Sequence[str], *, layers: Sequence[int], pooling: str = "last") -> np.ndarray:
+        """Activations of the last token or the mean over tokens: float32 array, (n_texts, n_layers, d_model)."""
         self._ensure_started()
         started = time.monotonic()
-        activations = np.array(self._call("activations", texts, layers))
+        activations = self._call("activations", texts, layers, pooling)
         seconds, peak = time.monotonic() - started, self._call("peak_bytes")
         self._on_event(f"activations: {len(texts)} texts in {seconds:.0f} s; the engine peaked at {peak / 1e9:.1f} GB")
         return activations

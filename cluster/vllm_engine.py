@@ -11,9 +11,9 @@ import numpy as np
 import torch
 import vllm
 
-from valence.activations import block_of_layer
+from valence.activations import check_blocks, check_pooling, state_of_layer
 from valence.generation import Encoder
-from valence.llms import LLM
+from valence.llms import LLM, engine_identity
 from valence.paraphrases import Generation, Request
 
 MAX_TOKENS = 1024
@@ -33,6 +33,7 @@ class VllmEngine:
 
     def __init__(self, folder: Path, llm: LLM):
         self.encoder = Encoder(folder, chat=llm.chat)
+        self._llm = llm
         on_gpu = torch.cuda.is_available()
         options: dict[str, Any] = {} if on_gpu else {"block_size": 32}
         self._engine = vllm.LLM(
@@ -52,7 +53,8 @@ class VllmEngine:
             enable_prefix_caching=True,
             **options,
         )
-        self._n_blocks = self._engine.llm_engine.model_config.get_total_num_hidden_layers()
+        n_blocks = self._engine.llm_engine.model_config.get_total_num_hidden_layers()
+        self._n_blocks = check_blocks(n_blocks, llm.name)
 
     def generate(self, requests: Sequence[Request], *, temperature: float, max_new_tokens: int) -> list[Generation]:
         """Sample one answer per request, from its own seed."""
@@ -71,22 +73,27 @@ class VllmEngine:
         """Number of tokens of each text, without special tokens."""
         return self.encoder.count_tokens(texts)
 
-    def activations(self, texts: Sequence[str], *, layers: Sequence[int]) -> np.ndarray:
-        """Activations at the last token: float32 array, (n_texts, n_layers, d_model)."""
-        blocks = [block_of_layer(layer, self._n_blocks) for layer in layers]
+    def n_layers(self) -> int:
+        """Hidden states that can be read: blocks + 1."""
+        return self._n_blocks + 1
+
+    def identity(self) -> str:
+        """Hash of weights, tokenizer, dtype and engine."""
+        return engine_identity(self._llm, self.name)
+
+    def activations(self, texts: Sequence[str], *, layers: Sequence[int], pooling: str = "last") -> np.ndarray:
+        """Activations of the last token or the mean over tokens: float32 array, (n_texts, n_layers, d_model)."""
+        states = [state_of_layer(layer, self._n_blocks) for layer in layers]
         prompts: Any = [{"prompt_token_ids": self.encoder.text_ids(text)} for text in texts]
         # One token is sampled and never fed back: each request is computed once, up to its last token.
         once = vllm.SamplingParams(temperature=0.0, max_tokens=1, skip_reading_prefix_cache=True)
-        self._engine.collective_rpc("tap_install", args=(blocks,))
+        self._engine.collective_rpc("tap_install", args=(states, check_pooling(pooling)))
         try:
             outputs = self._engine.generate(prompts, once, use_tqdm=False)
         finally:
-            # with tensor parallelism every worker holds the same sums
-            tapped = self._engine.collective_rpc("tap_collect")[0]
-        rows = [_by_request(of_block) for of_block in tapped]
-        return np.stack([np.stack([of_block[output.request_id] for of_block in rows]) for output in outputs])
-
-
-def _by_request(of_block: dict[str, bytes]) -> dict[str, np.ndarray]:
-    """Rows by the id that the caller knows: inside, ids carry a random suffix."""
-    return {request.rsplit("-", 1)[0]: np.frombuffer(row, dtype=np.float32) for request, row in of_block.items()}
+            # with tensor parallelism the first worker reads for all
+            requests, rows = self._engine.collective_rpc("tap_collect")[0]
+        read = np.frombuffer(rows, dtype=np.float32).reshape(len(requests), len(states), -1)
+        # inside, ids carry a random suffix
+        row_of = {request.rsplit("-", 1)[0]: row for row, request in enumerate(requests)}
+        return read[[row_of[output.request_id] for output in outputs]]

@@ -1,9 +1,11 @@
-"""Stage activations inside a vLLM worker: forward hooks on transformer blocks, last row of each request.
+"""Stage activations inside a vLLM worker: forward hooks read every layer asked for in one pass, pooled per request.
 
 vLLM's worker class inherits this one (`worker_extension_cls`); its methods are called by `collective_rpc`. It has to be
-importable by name where the worker runs, and it works in eager mode only: compiled graphs skip hooks.
+importable by name where the worker runs, and it works in eager mode only: compiled graphs skip hooks. With tensor
+parallelism every worker holds the same hidden states, and the first one reads them.
 """
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,51 +15,119 @@ import torch
 class ActivationTap:
     """Installed by `tap_install`, read and removed by `tap_collect`."""
 
-    def tap_install(self, blocks: Sequence[int]) -> None:
-        """Start to remember the outputs of blocks (0-based) at the last token that each request has computed."""
-        self._tap_rows: list[dict[str, torch.Tensor]] = [{} for _ in blocks]
-        layers = transformer_blocks(self.model_runner.get_model(), self._n_blocks())  # type: ignore[attr-defined]
-        self._tap_hooks = [
-            layers[block].register_forward_hook(self._remember(rows))
-            for block, rows in zip(blocks, self._tap_rows, strict=True)
-        ]
+    def tap_install(self, states: Sequence[int], pooling: str) -> None:
+        """Start to remember hidden states of each request.
 
-    def tap_collect(self) -> list[dict[str, bytes]]:
-        """Stop, and return for each block the float32 bytes of (d_model,) by request id.
+        Parameters
+        ----------
+        states : indices of hidden states, 0 (what the first block is given) to n_blocks (after the final norm).
+        pooling : "last" (token that the request has computed) or "mean" (over its tokens).
+        """
+        self._tap_sums: dict[str, tuple[torch.Tensor, int]] = {}
+        self._tap_hooks: list[Any] = []
+        if self.rank != 0:  # type: ignore[attr-defined]
+            return
+        network = self.model_runner.get_model()  # type: ignore[attr-defined]
+        n_blocks = self.model_runner.model_config.get_total_num_hidden_layers()  # type: ignore[attr-defined]
+        blocks = transformer_blocks(network, n_blocks)
+        self._tap_step = Step(len(states), pooling)
+        for position, state in enumerate(states):
+            if state == 0:
+                self._tap_hooks.append(self._before(blocks[0], position))
+            elif state < n_blocks:
+                self._tap_hooks.append(self._after(blocks[state - 1], position))
+            else:
+                # What the whole network gives its head. vLLM calls the part that ends in the norm without its hooks.
+                self._tap_hooks.append(self._after(network, position))
+        self._tap_hooks.append(network.register_forward_pre_hook(self._begin_step))
+        self._tap_hooks.append(network.register_forward_hook(self._end_step))
 
-        Bytes, because arrays inside a dict come back as lists from a worker in another process.
+    def tap_collect(self) -> tuple[list[str], bytes]:
+        """Stop, and return the ids of requests and the float32 bytes of (n_requests, n_states, d_model).
+
+        Bytes, because arrays inside a container come back as lists from a worker in another process.
         """
         for hook in self._tap_hooks:
             hook.remove()
-        rows, self._tap_rows, self._tap_hooks = self._tap_rows, [], []
-        return [{request: row.numpy().tobytes() for request, row in of_block.items()} for of_block in rows]
+        rows = [sums if count == 1 else sums / count for sums, count in self._tap_sums.values()]
+        requests = list(self._tap_sums)
+        self._tap_sums, self._tap_hooks = {}, []
+        return requests, torch.stack(rows).float().numpy().tobytes() if rows else b""
 
-    def _n_blocks(self) -> int:
-        return self.model_runner.model_config.get_total_num_hidden_layers()  # type: ignore[attr-defined]
+    def _before(self, module: torch.nn.Module, position: int) -> Any:
+        names = list(inspect.signature(module.forward).parameters)
 
-    def _remember(self, rows: dict[str, torch.Tensor]) -> Any:
+        def hook(_module: torch.nn.Module, arguments: tuple, named: dict[str, Any]) -> None:
+            given = dict(zip(names, arguments, strict=False)) | named
+            self._tap_step.add(position, hidden_state(given["hidden_states"]))
+
+        return module.register_forward_pre_hook(hook, with_kwargs=True)
+
+    def _after(self, module: torch.nn.Module, position: int) -> Any:
         def hook(_module: torch.nn.Module, _inputs: object, output: object) -> None:
-            runner = self.model_runner  # type: ignore[attr-defined]
-            requests = list(runner.input_batch.req_ids)
-            # A prompt that is computed in several chunks writes its row again; the last chunk ends with its last token.
-            last = runner.query_start_loc.np[1 : len(requests) + 1] - 1
-            hidden = hidden_state(output)
-            taken = hidden[torch.as_tensor(last, device=hidden.device, dtype=torch.long)].float().cpu()
-            rows.update(zip(requests, taken, strict=True))
+            self._tap_step.add(position, hidden_state(output))
 
-        return hook
+        return module.register_forward_hook(hook)
+
+    def _begin_step(self, _network: torch.nn.Module, _inputs: object) -> None:
+        runner = self.model_runner  # type: ignore[attr-defined]
+        requests = list(runner.input_batch.req_ids)
+        self._tap_step.begin(requests, runner.query_start_loc.np[: len(requests) + 1].tolist())
+
+    def _end_step(self, _network: torch.nn.Module, _inputs: object, _output: object) -> None:
+        step = self._tap_step
+        rows = step.end()
+        for request, row, count in zip(step.requests, rows, step.counts, strict=True):
+            sums, before = self._tap_sums.get(request, (torch.zeros(()), 0))
+            # A prompt that is computed in several chunks adds to its mean; its last chunk ends with its last token.
+            self._tap_sums[request] = (row, 1) if step.pooling == "last" else (sums + row, before + count)
+
+
+class Step:
+    """One forward pass: the requests in it, and what each layer gave for them, moved off the device once at the end."""
+
+    def __init__(self, n_states: int, pooling: str):
+        self.pooling = pooling
+        self.requests: list[str] = []
+        self.counts: list[int] = []
+        self._starts: list[int] = []
+        self._pooled: list[torch.Tensor | None] = [None] * n_states
+
+    def begin(self, requests: list[str], starts: list[int]) -> None:
+        """Requests of the pass, and where the rows of each begin (and the last one's end)."""
+        self.requests, self._starts = requests, starts
+        self.counts = [end - start for start, end in zip(starts, starts[1:], strict=False)]
+
+    def add(self, position: int, hidden: torch.Tensor) -> None:
+        """Pool hidden states, (n_tokens or more, d_model): of the last token, or summed in double precision."""
+        if self.pooling == "last":
+            last = torch.tensor(self._starts[1:], device=hidden.device) - 1
+            self._pooled[position] = hidden[last].float()
+        else:
+            lengths = torch.tensor(self.counts, device=hidden.device)
+            tokens = hidden[: self._starts[-1]].double()
+            self._pooled[position] = torch.segment_reduce(tokens, "sum", lengths=lengths, axis=0)
+
+    def end(self) -> torch.Tensor:
+        """(n_requests, n_states, d_model) on the CPU."""
+        missing = [position for position, pooled in enumerate(self._pooled) if pooled is None]
+        if missing:
+            raise RuntimeError(f"the hooks of layers {missing} were not called: is the engine in eager mode?")
+        pooled, self._pooled = self._pooled, [None] * len(self._pooled)
+        return torch.stack([tensor for tensor in pooled if tensor is not None], dim=1).cpu()
 
 
 def hidden_state(output: object) -> torch.Tensor:
     """The hidden state a block hands on, (n_tokens, d_model).
 
     Most blocks of vLLM return it in two parts, which the next norm adds: output of the last sub-layer and residual.
+    LLMs that vLLM runs with transformers' code have a batch dimension of 1.
     """
     if isinstance(output, torch.Tensor):
-        return output
+        return output[0] if output.ndim == 3 else output
     if isinstance(output, tuple) and 1 <= len(output) <= 2 and isinstance(output[0], torch.Tensor):
         residual = output[1] if len(output) == 2 else None
-        return output[0] if residual is None else output[0] + residual
+        return hidden_state(output[0] if residual is None else output[0] + residual)
     raise TypeError(f"a block returned {type(output).__name__}, which the tap does not know")
 
 
@@ -69,9 +139,11 @@ def transformer_blocks(network: torch.nn.Module, n_blocks: int) -> torch.nn.Modu
         if isinstance(module, torch.nn.ModuleList) and len(module) == n_blocks
     }
     text = {name: module for name, module in lists.items() if not {"vision", "visual", "audio"} & set(_words(name))}
-    if len(text) != 1:
+    # Some hold their blocks a second time, in parts that share a cache.
+    distinct = {id(module[0]): module for module in text.values()}
+    if len(distinct) != 1:
         raise ValueError(f"{type(network).__name__} has {len(text)} lists of {n_blocks} blocks: {', '.join(text)}")
-    return next(iter(text.values()))
+    return next(iter(distinct.values()))
 
 
 def _words(name: str) -> list[str]:

@@ -1,14 +1,14 @@
-"""Stage activations: texts in, float32 array (n_texts, n_layers, d_model) out, read at the last token.
+"""Stage activations: texts in, float32 array (n_texts, n_layers, d_model) out, of the last token or their mean.
 
-A layer is an index into the hidden states of the LLM as transformers lists them: 0 the embeddings, k the output of
-block k, and -1 the last, after the final norm. The study reads -2, the output of the second-to-last block, before
-any final norm. The text is plain: no chat template, special tokens as the tokenizer adds them by default, so that
-both engines read the same tokens.
+A layer is an index into the hidden states of the LLM as transformers lists them: 0 the embeddings (what the first
+block is given), k the output of block k, and -1 the last, after the final norm. All can be read in one pass. The study
+reads -2, the output of the second-to-last block, before any final norm. The text is plain: no chat template, special
+tokens as the tokenizer adds them by default, so that both engines read the same tokens.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,40 +17,67 @@ from valence.cell import canonical_hash
 from valence.errors import BadInput
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
 LAYER = -2
 POOLING = "last"
+POOLINGS = ("last", "mean")
+"""of a text's tokens, its special tokens included: the last one, or the mean over all"""
+LEAST_BLOCKS = 3
+"""below this an LLM has no layer -2 that is neither its first block's output nor its last"""
 TOKENS_PER_BATCH = 4096
+BYTES_PER_BATCH = 512 * 2**20
+"""of hidden states of all layers, which transformers keeps until a batch is done"""
 
 
-def block_of_layer(layer: int, n_blocks: int) -> int:
-    """Index of the block whose output a layer is, 0 … n_blocks − 2.
-
-    Raises BadInput for the embeddings, for the last hidden state (what transformers calls so is normed, the block's
-    output is not), and for what the LLM does not have.
-    """
+def state_of_layer(layer: int, n_blocks: int) -> int:
+    """Index of a layer among the hidden states, 0 … n_blocks. Raises BadInput for what the LLM does not have."""
     index = layer + n_blocks + 1 if layer < 0 else layer
-    if not 1 <= index < n_blocks:
+    if not 0 <= index <= n_blocks:
         raise BadInput(
             f"layer {layer} of an LLM with {n_blocks} blocks",
-            allowed=f"1 to {n_blocks - 1}, or {-n_blocks} to -2",
+            allowed=f"0 to {n_blocks}, or {-n_blocks - 1} to -1",
             do="take -2, the layer of the study, or another one from this range",
         )
-    return index - 1
+    return index
+
+
+def check_pooling(pooling: str) -> str:
+    """The pooling. Raises BadInput for an unknown one."""
+    if pooling not in POOLINGS:
+        raise BadInput(f"unknown pooling {pooling!r}", allowed=", ".join(POOLINGS), do="take one of these")
+    return pooling
+
+
+def check_blocks(n_blocks: int, name: str) -> int:
+    """The number of blocks of an LLM. Raises BadInput where they are too few to speak of layers."""
+    if n_blocks < LEAST_BLOCKS:
+        raise BadInput(
+            f"LLM {name} has {n_blocks} transformer block{'' if n_blocks == 1 else 's'}",
+            allowed=f"at least {LEAST_BLOCKS}: layer -2 has to lie between the first block and the last",
+            do="take a deeper LLM",
+        )
+    return n_blocks
 
 
 def read_with_transformers(
-    network: "PreTrainedModel", token_ids: Sequence[Sequence[int]], *, layers: Sequence[int], pad_id: int
+    network: "PreTrainedModel",
+    token_ids: Sequence[Sequence[int]],
+    *,
+    layers: Sequence[int],
+    pad_id: int,
+    pooling: str = POOLING,
 ) -> np.ndarray:
-    """Activations at the last token of each text, by transformers.
+    """Activations of each text, by transformers.
 
     Parameters
     ----------
     network : a causal LLM in evaluation mode; its head is not run.
     token_ids : tokens of each text, at least one.
-    layers : see `block_of_layer`.
+    layers : see `state_of_layer`.
     pad_id : any token id; padded positions come after the text and are masked.
+    pooling : "last" or "mean", see POOLINGS.
 
     Returns
     -------
@@ -58,10 +85,13 @@ def read_with_transformers(
     """
     import torch  # slow, and not needed where an axis is reused
 
-    n_blocks = network.config.get_text_config().num_hidden_layers
-    states = [block_of_layer(layer, n_blocks) + 1 for layer in layers]
-    rows: dict[int, np.ndarray] = {}
-    for batch in batches_by_length(token_ids, TOKENS_PER_BATCH):
+    check_pooling(pooling)
+    configuration = network.config.get_text_config()
+    n_blocks = configuration.num_hidden_layers
+    states = [state_of_layer(layer, n_blocks) for layer in layers]
+    read = np.empty((len(token_ids), len(states), configuration.hidden_size), dtype=np.float32)
+    bytes_per_token = (n_blocks + 1) * configuration.hidden_size * network.dtype.itemsize
+    for batch in batches_by_length(token_ids, min(TOKENS_PER_BATCH, BYTES_PER_BATCH // bytes_per_token)):
         lengths = torch.tensor([len(token_ids[index]) for index in batch])
         ids = torch.full((len(batch), int(lengths.max())), pad_id)
         for row, index in enumerate(batch):
@@ -71,9 +101,20 @@ def read_with_transformers(
             hidden = network.base_model(
                 input_ids=ids.to(network.device), attention_mask=mask.to(network.device), output_hidden_states=True
             ).hidden_states
-        last = [hidden[state][torch.arange(len(batch)), lengths - 1].float().cpu() for state in states]
-        rows |= dict(zip(batch, torch.stack(last, dim=1).numpy(), strict=True))
-    return np.stack([rows[index] for index in range(len(token_ids))])
+            for position, state in enumerate(states):
+                read[batch, position] = _pooled(hidden[state], mask, pooling).numpy()
+    return read
+
+
+def _pooled(hidden: "torch.Tensor", mask: "torch.Tensor", pooling: str) -> Any:
+    """float32 (n_texts, d_model) of hidden states (n_texts, n_tokens, d_model), masked after each text's end."""
+    import torch
+
+    lengths = mask.sum(dim=1)
+    if pooling == "last":
+        return hidden[torch.arange(len(mask)), lengths - 1].float().cpu()
+    kept = hidden.double() * mask.to(hidden.device)[..., None]
+    return (kept.sum(dim=1).cpu() / lengths[:, None]).float()
 
 
 def batches_by_length(token_ids: Sequence[Sequence[int]], tokens_per_batch: int) -> list[list[int]]:

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from valence.activations import read_with_transformers
-from valence.llms import LLM
+from valence.activations import check_blocks, read_with_transformers
+from valence.llms import LLM, engine_identity
 from valence.paraphrases import Generation, Request
 
 ROWS_PER_BATCH = 64
@@ -77,6 +77,8 @@ class TransformersEngine:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         network = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, llm.dtype))
         self._network: Any = network.to(device).eval()  # type: ignore[arg-type]
+        self._n_blocks = check_blocks(network.config.get_text_config().num_hidden_layers, llm.name)
+        self._llm = llm
 
     def generate(self, requests: Sequence[Request], *, temperature: float, max_new_tokens: int) -> list[Generation]:
         """Sample one answer per request, from its own seed: the same alone and in any batch, rounding aside."""
@@ -95,10 +97,18 @@ class TransformersEngine:
         """Number of tokens of each text, without special tokens."""
         return self.encoder.count_tokens(texts)
 
-    def activations(self, texts: Sequence[str], *, layers: Sequence[int]) -> np.ndarray:
-        """Activations at the last token: float32 array, (n_texts, n_layers, d_model)."""
+    def n_layers(self) -> int:
+        """Hidden states that can be read: blocks + 1."""
+        return self._n_blocks + 1
+
+    def identity(self) -> str:
+        """Hash of weights, tokenizer, dtype and engine."""
+        return engine_identity(self._llm, self.name)
+
+    def activations(self, texts: Sequence[str], *, layers: Sequence[int], pooling: str = "last") -> np.ndarray:
+        """Activations of the last token or the mean over tokens: float32 array, (n_texts, n_layers, d_model)."""
         ids = [self.encoder.text_ids(text) for text in texts]
-        return read_with_transformers(self._network, ids, layers=layers, pad_id=self.encoder.pad_id)
+        return read_with_transformers(self._network, ids, layers=layers, pad_id=self.encoder.pad_id, pooling=pooling)
 
     def _sample(
         self, ids: list[list[int]], seeds: list[int], temperature: float, max_new_tokens: int

@@ -6,10 +6,10 @@ import torch
 
 from valence.activations import (
     batches_by_length,
-    block_of_layer,
     load_activations,
     read_with_transformers,
     save_activations,
+    state_of_layer,
 )
 from valence.errors import BadInput
 from valence.generation import TransformersEngine, _SeededSampling
@@ -43,15 +43,15 @@ def engine():
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize(("layer", "block"), [(-2, 28), (29, 28), (1, 0), (-30, 0)])
-def test_block_of_layer(layer, block):
-    assert block_of_layer(layer, 30) == block
+@pytest.mark.parametrize(("layer", "state"), [(-2, 29), (29, 29), (0, 0), (-31, 0), (-1, 30), (30, 30)])
+def test_state_of_layer(layer, state):
+    assert state_of_layer(layer, 30) == state
 
 
-@pytest.mark.parametrize("layer", [0, -1, 30, 31, -31, -32])
-def test_layers_that_are_no_block_output(layer):
+@pytest.mark.parametrize("layer", [31, -32])
+def test_layers_that_the_llm_does_not_have(layer):
     with pytest.raises(BadInput, match=f"layer {layer} of an LLM with 30 blocks"):
-        block_of_layer(layer, 30)
+        state_of_layer(layer, 30)
 
 
 def one_by_one(network, token_ids, layers):

@@ -35,6 +35,12 @@ class LLM:
     chat: bool | None = None
     """whether paraphrases are asked for through the chat template; None: where the tokenizer has one"""
     licence: str = ""
+    family: str = ""
+    """LLMs of one maker and generation, whose axes are not independent"""
+    n_parameters: float = 0.0
+    """weights; 0 where unknown before they are here"""
+    n_gpus: int = 1
+    """that share the weights (tensor parallel); as many processes with one GPU each"""
 
     @property
     def is_local(self) -> bool:
@@ -95,6 +101,11 @@ def weights_hash(llm: LLM, *, download: bool = True) -> str:
     folder = local_folder(llm, download=download)
     files = sorted({path for pattern in _FILES for path in folder.glob(pattern) if path.is_file()})
     return canonical_hash([[path.name, file_hash(path)] for path in files])
+
+
+def engine_identity(llm: LLM, engine: str) -> str:
+    """16 hex digits over what decides the activations of a text: weights, tokenizer, dtype and engine."""
+    return canonical_hash([weights_hash(llm), llm.dtype, engine])
 
 
 def _similarity(given: str, name: str) -> float:
