@@ -11,6 +11,8 @@ from valence.registry import unknown_name
 
 MICROVOLTS = {"V": 1e6, "mV": 1e3, "µV": 1.0, "μV": 1.0, "uV": 1.0, "nV": 1e-3}
 """µV in one of each unit; the micro sign and the Greek letter look alike and are both in use"""
+MAX_CUT_S = 0.1
+"""seconds that resampling may cut off the end of a clip, to keep its rate exact"""
 
 
 def to_microvolts(x: np.ndarray, *, unit: str) -> np.ndarray:
@@ -33,29 +35,54 @@ def resample(x: np.ndarray, *, sfreq: float, new_sfreq: float) -> np.ndarray:
 
     Returns
     -------
-    float array, (..., n_times * new_sfreq / sfreq).
+    float array, (..., resampled_n_times(n_times)).
 
     Raises
     ------
-    BadInput : where the new length is not a whole number of samples.
+    BadInput : as `resampled_n_times`.
     """
     if sfreq == new_sfreq:
         return x
-    return scipy.signal.resample(x, _whole(x.shape[-1] / sfreq, new_sfreq, "recording"), axis=-1)
+    n_new = resampled_n_times(x.shape[-1], sfreq=sfreq, new_sfreq=new_sfreq)
+    return scipy.signal.resample(x[..., : round(n_new * sfreq / new_sfreq)], n_new, axis=-1)
 
 
-def window_starts(n_times: int, *, recipe: Recipe) -> np.ndarray:
+def resampled_n_times(n_times: int, *, sfreq: float, new_sfreq: float) -> int:
+    """Samples of a recording after `resample`.
+
+    Where n_times * new_sfreq / sfreq is not whole, the recording is cut at its end to the longest stretch for which it
+    is: rounding instead would stretch the time by a little.
+
+    Raises
+    ------
+    BadInput : where that would cut off `MAX_CUT_S` or more.
+    """
+    if sfreq == new_sfreq or not n_times:
+        return n_times
+    ratio = Fraction(new_sfreq).limit_denominator(10**6) / Fraction(sfreq).limit_denominator(10**6)
+    rest = n_times % ratio.denominator
+    if ratio <= 0 or rest >= min(n_times, MAX_CUT_S * sfreq):
+        raise BadInput(
+            f"recording: {n_times / sfreq:g} s at {new_sfreq:g} Hz are {float(n_times * ratio):g} samples",
+            allowed=f"a whole number of samples, 1 or more, but for a rest below {MAX_CUT_S:g} s",
+            do="change the rate in the recipe",
+        )
+    return int((n_times - rest) * ratio)
+
+
+def window_starts(n_times: int, *, recipe: Recipe, none_fits: bool = False) -> np.ndarray:
     """First sample of each window of a recording of n_times samples at the recipe's rate: int array, (n_windows,).
 
     A rest at the end that is shorter than a window is left out.
 
     Raises
     ------
-    BadInput : where window or stride are not a whole number of samples, or no window fits.
+    BadInput : where window or stride are not a whole number of samples, or no window fits and `none_fits` does not
+        allow that.
     """
     n_window = _whole(recipe.window_s, recipe.sfreq_hz, "window_s")
     n_stride = _whole(recipe.stride_s, recipe.sfreq_hz, "stride_s")
-    if n_window > n_times:
+    if n_window > n_times and not none_fits:
         raise BadInput(
             f"recipe {recipe.name!r}: window_s is {recipe.window_s:g} s, a clip {n_times / recipe.sfreq_hz:g} s",
             allowed="windows no longer than a clip",
@@ -64,28 +91,45 @@ def window_starts(n_times: int, *, recipe: Recipe) -> np.ndarray:
     return np.arange(0, n_times - n_window + 1, n_stride)
 
 
-def cut_windows(x: np.ndarray, *, sfreq: float, recipe: Recipe) -> np.ndarray:
-    """Resample, cut and scale the clips of one subject.
+def n_windows(n_times: int, *, recipe: Recipe) -> int:
+    """Windows of a clip of n_times samples at the recipe's rate: none where the clip is shorter than a window.
+
+    Raises BadInput where window or stride are not a whole number of samples.
+    """
+    return len(window_starts(n_times, recipe=recipe, none_fits=True))
+
+
+def cut_windows(x: np.ndarray, *, sfreq: float, recipe: Recipe, none_fits: bool = False) -> np.ndarray:
+    """Resample, cut and scale one clip, or clips of one length.
 
     Parameters
     ----------
-    x : float array, (n_clips, n_chans, n_times), µV.
+    x : float array, (n_chans, n_times) or (n_clips, n_chans, n_times), µV.
     sfreq : samples per second of x, Hz.
     recipe : rate, window, stride and scale.
+    none_fits : whether clips may be shorter than a window, and then give none.
 
     Returns
     -------
-    float32 array, (n_clips, n_windows, n_chans, n_window), µV times the recipe's scale.
+    float32 array, (n_windows, n_chans, n_window) or (n_clips, n_windows, n_chans, n_window), µV times the recipe's
+    scale; its own memory.
 
     Raises
     ------
     BadInput : as `resample` and `window_starts`.
     """
-    x = resample(np.asarray(x, dtype=np.float32), sfreq=sfreq, new_sfreq=recipe.sfreq_hz)
-    starts = window_starts(x.shape[-1], recipe=recipe)
+    n_times = resampled_n_times(x.shape[-1], sfreq=sfreq, new_sfreq=recipe.sfreq_hz)
+    starts = window_starts(n_times, recipe=recipe, none_fits=none_fits)
     n_window = round(recipe.window_s * recipe.sfreq_hz)
-    windows = np.stack([x[..., start : start + n_window] for start in starts], axis=1)
-    return (windows * recipe.scale).astype(np.float32, copy=False)
+    *clips, n_chans, _ = x.shape
+    windows = np.empty((*clips, len(starts), n_chans, n_window), dtype=np.float32)
+    if not windows.size:
+        return windows
+    for clip in np.ndindex(*clips):  # beside the result, memory holds one resampled clip
+        signal = resample(np.asarray(x[clip], dtype=np.float32), sfreq=sfreq, new_sfreq=recipe.sfreq_hz)
+        for index, start in enumerate(starts):
+            np.multiply(signal[:, start : start + n_window], recipe.scale, out=windows[clip][index], dtype=np.float32)
+    return windows
 
 
 def _whole(seconds: float, sfreq: float, what: str) -> int:

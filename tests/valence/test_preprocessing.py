@@ -6,7 +6,7 @@ import scipy.signal
 
 from valence.cell import Recipe
 from valence.errors import BadInput
-from valence.preprocessing import cut_windows, resample, to_microvolts, window_starts
+from valence.preprocessing import cut_windows, n_windows, resample, resampled_n_times, to_microvolts, window_starts
 
 
 def recipe(**fields) -> Recipe:
@@ -91,3 +91,58 @@ def test_overlapping_windows_share_their_samples():
 def test_recipes_that_do_not_fit_are_refused(fields, told):
     with pytest.raises(BadInput, match=told):
         cut_windows(np.zeros((1, 1, 7500), dtype=np.float32), sfreq=250, recipe=recipe(**fields))
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"sfreq_hz": 250, "scale": 1}, {"window_s": 1, "stride_s": 1}, {"window_s": 5, "stride_s": 2}]
+)
+def test_clips_at_once_one_by_one_and_by_plain_slices_are_the_same_bits(fields):
+    x = np.random.default_rng(0).normal(scale=10, size=(4, 5, 7500)).astype(np.float32)
+    kind = recipe(**fields)
+    windows = cut_windows(x, sfreq=250, recipe=kind)
+    resampled = x if kind.sfreq_hz == 250 else scipy.signal.resample(x, 6000, axis=-1)
+    n_window, n_stride = round(kind.window_s * kind.sfreq_hz), round(kind.stride_s * kind.sfreq_hz)
+    starts = range(0, resampled.shape[-1] - n_window + 1, n_stride)
+    plain = np.stack([resampled[..., start : start + n_window] for start in starts], axis=1) * kind.scale
+    assert plain.dtype == windows.dtype == np.float32
+    np.testing.assert_array_equal(windows.view(np.uint32), plain.view(np.uint32))
+    for clip, alone in zip(x, windows):
+        np.testing.assert_array_equal(cut_windows(clip, sfreq=250, recipe=kind), alone)
+
+
+def test_windows_share_no_memory_with_the_recording():
+    x = np.ones((2, 3, 1000), dtype=np.float32)
+    windows = cut_windows(x, sfreq=100, recipe=recipe(sfreq_hz=100, scale=1))
+    windows[:] = 5
+    assert (x == 1).all()
+
+
+def test_a_clip_shorter_than_a_window_gives_none_where_that_is_allowed():
+    short = np.zeros((3, 900), dtype=np.float32)
+    kind = recipe(sfreq_hz=100)
+    assert cut_windows(short, sfreq=100, recipe=kind, none_fits=True).shape == (0, 3, 1000)
+    assert cut_windows(short[:, :0], sfreq=50, recipe=kind, none_fits=True).shape == (0, 3, 1000)
+    assert [n_windows(n_times, recipe=kind) for n_times in (0, 999, 1000, 1999, 2000, 7200)] == [0, 0, 1, 1, 2, 7]
+    with pytest.raises(BadInput, match="a clip 9 s"):
+        cut_windows(short, sfreq=100, recipe=kind)
+    with pytest.raises(BadInput, match="stride_s"):
+        n_windows(2000, recipe=recipe(sfreq_hz=100, stride_s=0))
+
+
+@pytest.mark.parametrize(("n_times", "n_new"), [(7500, 6000), (7504, 6000), (7505, 6004), (7524, 6016), (0, 0)])
+def test_a_length_that_does_not_divide_loses_a_rest_and_keeps_its_rate(n_times, n_new):
+    assert resampled_n_times(n_times, sfreq=250, new_sfreq=200) == n_new
+    if n_times:
+        times = np.arange(n_times) / 250
+        y = resample(np.sin(2 * np.pi * 5 * times), sfreq=250, new_sfreq=200)
+        assert len(y) == n_new
+        expected = np.sin(2 * np.pi * 5 * np.arange(n_new) / 200)
+        np.testing.assert_allclose(y[500:-500], expected[500:-500], atol=0.02)  # the ends of a cut sinusoid ring
+
+
+def test_a_rest_that_is_long_is_refused():
+    assert resampled_n_times(25024, sfreq=250, new_sfreq=128) == 12800  # 24 samples
+    with pytest.raises(BadInput, match="a rest below"):
+        resampled_n_times(25025, sfreq=250, new_sfreq=128)
+    with pytest.raises(BadInput, match="samples, 1 or more"):
+        resampled_n_times(3, sfreq=250, new_sfreq=200)
