@@ -1,0 +1,96 @@
+"""Stage validity, rows: one file of a benchmark in, a table of text, group, split and scores out."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from valence.benchmark_files import bad_file, read_lines, read_table, read_text
+from valence.benchmarks import Benchmark, Part
+
+MAX_WORDS = 200
+"""of a text that is read: longer reviews are cut at the end of a sentence"""
+STEM = 5
+"""letters that two words of a lexicon share where they count as one group"""
+
+
+def read_part(row: Benchmark, part: Part, path: Path) -> pd.DataFrame:
+    """Rows of one file: text, group, split and the scores, texts cleaned and cut."""
+    if part.form == "table":
+        columns = {name for candidates in row.scores.values() for name in candidates}
+        table = read_table(path, names=row.names, known=sorted({*row.text, *columns}))
+        rows = _rows_of_table(row, table, path)
+    else:
+        texts = [read_text(path, encoding=part.encoding)] if part.form == "files" else None
+        texts = texts or read_lines(path, encoding=part.encoding, comment=part.comment)
+        rows = pd.DataFrame({"text": texts, "group": "", "split": "", "valence": part.label})
+    rows["text"] = [_cut(row.clean(text)) for text in rows["text"]]
+    if row.kind == "lexicon":
+        rows["group"] = [text.lower()[:STEM] for text in rows["text"]]
+    rows["group"] = [group or text.lower() for group, text in zip(rows["group"], rows["text"], strict=True)]
+    return rows.assign(split=part.split) if part.split else rows
+
+
+def _rows_of_table(row: Benchmark, table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    text = _column(table, row.text, "the text", path)
+    rows = pd.DataFrame({"text": table[text], "group": "", "split": ""})
+    for dimension, candidates in row.scores.items():
+        values = table[_column(table, candidates, dimension, path)]
+        rows[dimension] = _labels(row, values, path) if row.measure == "AUC" else _ratings(values, path)
+    column, _, pattern = row.group.partition(":")
+    if pattern and column in table.columns:
+        documents = [re.sub(pattern, r"\1", value, count=1) for value in table[column]]
+        rows["group"] = [f"{path.name}/{document}" for document in documents]
+    return rows.dropna(subset=list(row.scores))
+
+
+def _column(table: pd.DataFrame, candidates: Sequence[str], what: str, path: Path) -> str:
+    found = next((name for name in candidates if name in table.columns), None)
+    if found is None:
+        raise bad_file(
+            path,
+            f"no column of {what}; its columns are {', '.join(str(name) or '(no name)' for name in table.columns)}",
+            allowed=f"one of {', '.join(candidates)}",
+            do="rename the column in the file",
+        )
+    return found
+
+
+def _labels(row: Benchmark, values: pd.Series, path: Path) -> pd.Series:
+    words = values.str.strip().str.lower().str.replace(r"^(-?\d+)\.0$", r"\1", regex=True)
+    present = set(words)
+    for mapping in row.labels:
+        if present <= set(mapping) and {mapping[word] for word in present} >= {0, 1}:
+            return words.map(mapping).astype(float)
+    known = [mapping for mapping in row.labels if present <= set(mapping)]
+    shown = ", ".join(sorted(present)[:8])
+    raise bad_file(
+        path,
+        f"all its labels are of one class: {shown}" if known else f"labels {shown}",
+        allowed="both classes, as " + "; or ".join(", ".join(mapping) for mapping in row.labels),
+        do="check that it is a whole file of this benchmark, with labels",
+    )
+
+
+def _ratings(values: pd.Series, path: Path) -> pd.Series:
+    ratings = pd.to_numeric(values.str.strip().replace("", np.nan), errors="coerce").astype(float)
+    wrong = values[~np.isfinite(ratings) & (values.str.strip() != "")]
+    if len(wrong):
+        raise bad_file(
+            path,
+            f"row {wrong.index[0] + 1} has the rating {wrong.iloc[0]!r}",
+            allowed="numbers",
+            do="correct the file",
+        )
+    return ratings
+
+
+def _cut(text: str) -> str:
+    """At most MAX_WORDS words, up to the last end of a sentence within them where there is one in their second half."""
+    words = text.split(" ")
+    if len(words) <= MAX_WORDS:
+        return text
+    ends = [index for index in range(MAX_WORDS // 2, MAX_WORDS) if words[index][-1:] in (".", "!", "?")]
+    return " ".join(words[: ends[-1] + 1 if ends else MAX_WORDS])
