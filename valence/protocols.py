@@ -15,7 +15,6 @@ from valence.errors import BadInput
 from valence.processing import Processing
 from valence.registry import unknown_name
 
-
 AS_STORED = Processing()
 
 
@@ -56,7 +55,6 @@ FACED_OFFICIAL = Processing(
     low_hz=0.05,
     high_hz=47,
     interpolate="detected",
-    ica_components=32,
     reference="average",
     sfreq_hz=250,
 )
@@ -95,9 +93,22 @@ _ROWS = (
         scale=1.0,
         counts=FACED_COUNTS,
         source="Chen et al. 2023, doi 10.1038/s41597-023-02650-w; the code and README on Synapse, syn50614194",
-        note="the published script cuts the last 30 s and resamples before it filters, so that its high-pass of 66 s is"
-        " longer than the signal, and fits its ICA to each clip alone; here the whole recording is filtered and ICA"
-        " is fitted once, and the rules for bad channels and ocular components are this project's own",
+        note="the published code also takes ocular components out, clip by clip and with no fixed seed: see"
+        " faced-official-ica. It cuts the last 30 s before it filters, so that its high-pass of 66 s is longer than"
+        " the signal; here it sees the recording around the clip. The rule for bad channels is this project's own",
+    ),
+    Protocol(
+        name="faced-official-ica",
+        datasets=("faced_raw", "faced_bids"),
+        processing=dataclasses.replace(FACED_OFFICIAL, name="faced-official-ica", ica_components=30),
+        sfreq_hz=250,
+        window_s=10,
+        stride_s=10,
+        scale=1.0,
+        counts=FACED_COUNTS,
+        source="Chen et al. 2023, doi 10.1038/s41597-023-02650-w; the code and README on Synapse, syn50614194",
+        note="faced-official with ocular components removed; ICA is fitted once a subject, and the rule for a component"
+        " is this project's own",
     ),
     Protocol(
         name="faced-paper",

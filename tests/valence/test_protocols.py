@@ -77,11 +77,12 @@ def test_cbramods_and_emods_windows_of_one_clip():
     assert cbramod.std() == pytest.approx(0.3 * np.sqrt(0.8), rel=0.02)  # a fifth of white noise is above 100 Hz
 
 
-def test_the_two_versions_of_faceds_own_processing_differ_as_its_text_and_code_do():
+def test_the_versions_of_faceds_own_processing_differ_as_its_text_and_code_do():
     code, text = PROTOCOLS["faced-official"].processing, PROTOCOLS["faced-paper"].processing
     assert dataclasses.replace(text, name=code.name, low_hz=0.05, notch_hz=0) == code
     assert (text.low_hz, text.high_hz, text.notch_hz) == (0.5, 47, 50)
     assert code.hash != text.hash
+    assert dataclasses.replace(PROTOCOLS["faced-official-ica"].processing, name=code.name, ica_components=0) == code
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=lambda row: row.name)
