@@ -10,6 +10,7 @@ from pathlib import Path
 from cluster import views
 from cluster.cost import TABLE_SIZE, Work, predict_seconds
 from cluster.grid import as_dicts, bind, target_facts
+from cluster.listener import Listener
 from cluster.packs import make_packs
 from cluster.request import SIMULATED, Request
 from cluster.session import MemoryPeak, Session, ray_session
@@ -18,29 +19,15 @@ from valence.axis import Axis
 from valence.cell import Cell, Recipe, canonical_hash
 from valence.classifiers import CLASSIFIERS
 from valence.datasets import DATASETS, Dataset
-from valence.prepared import Prepared, prepare
+from valence.leakage import Finding, leakage_audit
+from valence.prepared import Prepared, prepare, read_manifest
 from valence.preprocessing import window_starts
+from valence.samples import steps_per_sample, stored_input
 from valence.splits import Split, make_split
 from valence.targets import check_axis
 
 TRAIN_SHARE = 0.65
 """of the subjects, in the cohort-balanced split; for a plan before the simulated cohort is written"""
-
-
-class Listener:
-    """What a run tells while it goes on; silent here, the terminal shows it."""
-
-    def stage(self, text: str) -> None:
-        """A stage began, or was found done."""
-
-    def cells_begin(self, *, n_cells: int, n_committed: int, predicted_s: float) -> None:
-        """Training begins."""
-
-    def cell(self, ended: object) -> None:
-        """A cell was committed (cluster.sweep.CellEnded)."""
-
-    def cells_end(self) -> None:
-        """Training ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +37,8 @@ class Data:
     dataset: Dataset
     prepared: Mapping[str, Prepared]
     splits: Mapping[str, Split]
+    audits: Mapping[str, tuple[Finding, ...]]
+    """what lies on both sides of each split"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,14 +113,21 @@ def load_data(request: Request, listener: Listener) -> Data:
     root = request.data_root
     if root is None and request.dataset == SIMULATED:
         root = simulated_root(request, listener)
-    dataset = DATASETS[request.dataset](root)
+    dataset = DATASETS[request.dataset](root, processing=request.processing)
     recipes = request.preset.recipes
-    prepared, splits = {}, {}
+    prepared, splits, audits = {}, {}, {}
     for input in inputs:
-        splits[input] = make_split(dataset, input, request.split)
-        listener.stage(f"reading {input} of {len(dataset.subjects(input))} subjects")
-        prepared[input] = prepare(dataset, input, recipes[input], request.out / "prepared")
-    return Data(dataset=dataset, prepared=prepared, splits=splits)
+        stored = stored_input(input, recipes[input])
+        splits[input] = make_split(dataset, stored, request.split)
+        audits[input] = leakage_audit(splits[input], dataset)
+        listener.stage(f"reading {stored} of {len(dataset.subjects(stored))} subjects")
+        prepared[input] = prepare(
+            dataset, input, recipes[input], request.prepared or request.out / "prepared", on_subject=listener.subject
+        )
+        repairs = sum(map(len, read_manifest(prepared[input])["repairs"].values()))
+        if repairs:
+            listener.stage(f"{repairs} repairs in reading; {prepared[input].folder}/manifest.json tells them")
+    return Data(dataset=dataset, prepared=prepared, splits=splits, audits=audits)
 
 
 def simulated_root(request: Request, listener: Listener) -> Path:
@@ -151,11 +147,14 @@ def planned_work(request: Request) -> dict[str, Work]:
     for input in inputs_used(request):
         recipe = request.preset.recipes[input]
         if request.data_root is None and request.dataset == SIMULATED:
-            n_train = round(TRAIN_SHARE * request.preset.n_subjects)
+            n_train = round(TRAIN_SHARE * request.preset.n_subjects) * samples_per_subject(kind, input, recipe)
         else:
-            n_train = len(make_split(kind(request.data_root), input, request.split).train)
+            dataset = kind(request.data_root, processing=request.processing)
+            part = make_split(dataset, stored_input(input, recipe), request.split).train
+            share = (part.stop - part.start) * len(part.clips) / kind.n_clips
+            n_train = round(len(part.subjects) * share * samples_per_subject(kind, input, recipe))
         work[input] = Work(
-            n_train=n_train * samples_per_subject(kind, input, recipe),
+            n_train=n_train,
             size=TABLE_SIZE if input == "de" else round(len(kind.ch_names) * recipe.sfreq_hz * recipe.window_s),
             epochs=recipe.epochs,
         )
@@ -163,10 +162,12 @@ def planned_work(request: Request) -> dict[str, Work]:
 
 
 def samples_per_subject(kind: type[Dataset], input: str, recipe: Recipe) -> int:
-    """Windows, or clips of DE features, that one subject gives."""
+    """Windows, or stretches of band features, that one subject gives."""
     if input == "de":
-        return kind.n_clips
-    return kind.n_clips * len(window_starts(round(kind.clip_s * recipe.sfreq_hz), recipe=recipe))
+        return sum(int(seconds / kind.de_step_s) // steps_per_sample(kind, recipe) for seconds in kind.clip_seconds)
+    lengths = [round(seconds * recipe.sfreq_hz) for seconds in kind.clip_seconds]
+    shortest = recipe.window_s * recipe.sfreq_hz
+    return sum(len(window_starts(length, recipe=recipe)) for length in lengths if length >= shortest)
 
 
 def needs_axis(request: Request) -> bool:
@@ -231,6 +232,8 @@ def save_plan(request: Request, store: Store, data: Data, cells: list[Cell], axi
         "llm": request.llm.name,
         "recipes": {recipe.hash: asdict(recipe) for recipe in request.preset.recipes.values()},
         "splits": {input: asdict(split) for input, split in data.splits.items()},
+        "leakage": {input: [asdict(finding) for finding in audit] for input, audit in data.audits.items()},
+        "data": {input: _data_facts(prepared) for input, prepared in data.prepared.items()},
         "exclusions": [asdict(exclusion) for exclusion in request.grid.exclusions],
         "axis_file": axis_file(axis) if axis else None,
         "cells": as_dicts(cells),
@@ -239,6 +242,13 @@ def save_plan(request: Request, store: Store, data: Data, cells: list[Cell], axi
     name = canonical_hash(facts, 12)
     store.save_plan(facts, name)
     return name
+
+
+def _data_facts(prepared: Prepared) -> dict:
+    """What a plan keeps of a conversion: enough to say what was trained on, and from which files."""
+    manifest = read_manifest(prepared)
+    facts = {name: manifest[name] for name in ("hash", "steps", "processing", "repairs", "versions")}
+    return facts | {"sources": canonical_hash(manifest["made_from"]["sources"])}
 
 
 def train(

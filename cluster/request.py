@@ -3,24 +3,26 @@
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cluster import presets
 from cluster.grid import Grid, make_grid
 from cluster.llm_actors import choose_engine
+from cluster.preparation import SIMULATED, find_protocol
 from cluster.session import in_submitted_job
 from valence.axis import Axis
 from valence.classifiers import CLASSIFIERS
 from valence.datasets import DATASETS
 from valence.errors import BadInput
 from valence.llms import LLM, resolve_llm
+from valence.processing import Processing
+from valence.protocols import apply_protocol
 from valence.registry import load_plugin
+from valence.samples import stored_input
 from valence.splits import canonical_split
 from valence.strategies import STRATEGIES
 from valence.targets import TARGETS
-
-SIMULATED = "simulated"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,10 @@ class Request:
     grid: Grid
     n_paraphrases: int
     plugins: tuple[str, ...]
+    processing: Processing | None
+    """of signals, where a protocol names one"""
+    prepared: Path | None
+    """folder of conversions; in the sweep's folder where None"""
 
 
 Word = str | None
@@ -60,6 +66,9 @@ def resolve(
     engine: str,
     out: Word,
     plugins: Word,
+    protocol: Word = None,
+    features: Word = None,
+    prepared: Word = None,
 ) -> Request:
     """Check every word of a command; None stands for the preset's choice.
 
@@ -72,7 +81,7 @@ def resolve(
         load_plugin(module)
     dataset = SIMULATED if dataset is None else dataset
     kind = DATASETS[dataset]
-    chosen = chosen_preset(preset, dataset)
+    chosen, processing = with_input(chosen_preset(preset, dataset), dataset, protocol=protocol, features=features)
     root = None if data_root is None else _path(data_root, "--data-root")
     if root is not None and not root.is_dir():
         raise BadInput(
@@ -83,7 +92,8 @@ def resolve(
     if root is None and dataset == SIMULATED:
         inputs: Sequence[str] = ("windows", "de")
     else:
-        inputs = kind(root).inputs
+        inputs = kind(root, processing=processing).inputs
+    inputs = tuple(input for input in chosen.recipes if stored_input(input, chosen.recipes[input]) in inputs)
     grid = make_grid(
         classifiers=_names(classifiers, "--classifiers") or chosen.classifiers or list(CLASSIFIERS),
         strategies=_names(strategies, "--strategies") or chosen.strategies or list(STRATEGIES),
@@ -103,7 +113,23 @@ def resolve(
         grid=grid,
         n_paraphrases=chosen.n_paraphrases,
         plugins=tuple(modules),
+        processing=processing,
+        prepared=None if prepared is None else _path(prepared, "--prepared"),
     )
+
+
+def with_input(
+    chosen: presets.Preset, dataset: str, *, protocol: Word, features: Word
+) -> tuple[presets.Preset, Processing | None]:
+    """A preset with the windows of a protocol and the kind of band features a user names, and the processing."""
+    recipes, processing = dict(chosen.recipes), None
+    if protocol is not None:
+        row = find_protocol(protocol, dataset)
+        recipes["windows"] = apply_protocol(recipes["windows"], row)
+        processing = row.processing if row.processing.steps else None
+    if features is not None:
+        recipes["de"] = replace(recipes["de"], band_features=features)
+    return replace(chosen, recipes=recipes), processing
 
 
 def chosen_preset(preset: Word, dataset: Word) -> presets.Preset:

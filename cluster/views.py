@@ -13,6 +13,7 @@ from cluster.store import Store, parquet_bytes, replace
 from valence.axis import Axis
 from valence.cell import canonical_hash
 from valence.errors import BadInput
+from valence.splits import PARTS
 
 VIEW_VERSION = 1
 """raised when statistics or report change, so that views of unchanged cells are rebuilt"""
@@ -202,10 +203,12 @@ def _facts(rows: pd.DataFrame, sweep: dict, planned: list[str], *, family_size: 
         "preset": sweep["preset"],
         "dataset": sweep["dataset"],
         "dataset_facts": {
-            "n_subjects": sum(len(split[part]) for part in ("train", "validation", "test")),
+            "n_subjects": len({subject for part in PARTS for subject in split[part]["subjects"]}),
             "split": split["name"],
-            **{part: list(split[part]) for part in ("train", "validation", "test")},
+            **{part: split[part]["subjects"] for part in PARTS},
         },
+        "leakage": next(iter(sweep["leakage"].values())),
+        "data": next(iter(sweep["data"].values())),
         "n_cells": len(planned),
         "n_done": len(rows) - len(failed),
         "n_failed": len(failed),

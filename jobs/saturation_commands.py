@@ -32,7 +32,9 @@ ALPHA = 0.05
 def request_of(options) -> Request:
     """The options' words, checked."""
     names = ("preset", "classifiers", "strategies", "targets", "seeds", "dataset", "data_root", "split", "llm")
-    words = {name: getattr(options, name) for name in (*names, "axis", "engine", "out")}
+    words = {
+        name: getattr(options, name) for name in (*names, "axis", "engine", "out", "protocol", "features", "prepared")
+    }
     return resolve(**words, plugins=options.plugin)
 
 

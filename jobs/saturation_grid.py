@@ -38,11 +38,17 @@ class Options:
     seeds: Word = None
     """how many (5), or which, with commas (42,123)"""
     dataset: Word = None
-    """simulated or faced"""
+    """simulated, faced, faced_raw, faced_bids or seed_v"""
     data_root: Word = None
     """folder of the recordings; for faced the one that holds EEG_Features or Processed_data"""
     split: Word = None
-    """standard, or cohort-balanced with a repeat (cohort-balanced:3)"""
+    """standard; cohort-balanced:K, leave-subjects-out:K/N, leave-clip-out:K, leave-film-out:K, time-blocked:K"""
+    protocol: Word = None
+    """windows as published (faced-cbramod, faced-emod, seed-v-cbramod, …); the preset's where not given"""
+    features: Word = None
+    """band features: de (where not given) or psd"""
+    prepared: Word = None
+    """folder of converted recordings, shared by sweeps (see prepare_data.py); OUT/prepared where not given"""
     llm: str = "smollm2-135m-instruct"
     """name, Hugging Face id or local folder"""
     axis: Word = None

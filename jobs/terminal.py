@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pandas as pd
 from rich.console import Console
@@ -10,8 +10,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cluster.pipeline import Listener, Outcome
+from cluster.listener import Listener
+from cluster.pipeline import Outcome
 from cluster.views import Views
+from valence.leakage import Finding
 
 REPORT_EVERY_S = 10.0
 """between lines of progress where no terminal can redraw one"""
@@ -19,22 +21,14 @@ REPORT_EVERY_S = 10.0
 console = Console(highlight=False, soft_wrap=True)
 
 
-class Terminal(Listener):
-    """Stages as lines, cells as a live bar; in a log file, as a line every few seconds."""
+class Bar:
+    """Progress of one long stage: a live bar in a terminal, in a log file a line every few seconds."""
 
-    def __init__(self) -> None:
-        self._started = time.monotonic()
+    def __init__(self, what: str, total: int, done: int, say: Callable[[str], None]):
+        self._what, self._total, self._say = what, total, say
+        self._started = self._last = time.monotonic()
+        self._first = done
         self._progress: Progress | None = None
-        self._last = 0.0
-
-    def stage(self, text: str) -> None:
-        console.print(f"[dim]{time.monotonic() - self._started:6.1f} s[/dim]  {escape(text)}")
-
-    def cells_begin(self, *, n_cells: int, n_committed: int, predicted_s: float) -> None:
-        self.n_cells, self.n_done, self.n_new, self.n_failed = n_cells, n_committed, 0, 0
-        self._cells_started = time.monotonic()
-        resumed = f", {n_committed} committed before" if n_committed else ""
-        self.stage(f"training {n_cells - n_committed} cells{resumed}; predicted {duration(predicted_s)}")
         if console.is_terminal:
             columns = (
                 TextColumn("{task.description}"),
@@ -43,30 +37,62 @@ class Terminal(Listener):
                 TimeElapsedColumn(),
             )
             self._progress = Progress(*columns, console=console, refresh_per_second=2)
-            self._task = self._progress.add_task("cells", total=n_cells, completed=n_committed, facts="")
+            self._task = self._progress.add_task(what, total=total, completed=done, facts="")
             self._progress.start()
 
-    def cell(self, ended) -> None:
-        self.n_done, self.n_new = self.n_done + 1, self.n_new + 1
-        self.n_failed += ended.status == "failed"
-        facts = self._facts()
+    def update(self, done: int, more: str = "") -> None:
+        """Show that so many are done."""
         now = time.monotonic()
+        rate = (done - self._first) / max(now - self._started, 1e-9)
+        left = f", {60 * rate:.1f} a minute, {duration((self._total - done) / rate)} left" if rate else ""
+        facts = f"{done}/{self._total}{more}{left}"
         if self._progress is not None:
-            self._progress.update(self._task, completed=self.n_done, facts=facts)
-        elif now - self._last > REPORT_EVERY_S or self.n_done == self.n_cells:
+            self._progress.update(self._task, completed=done, facts=facts)
+        elif now - self._last > REPORT_EVERY_S or done == self._total:
             self._last = now
-            self.stage(f"cells {facts}")
+            self._say(f"{self._what} {facts}")
 
-    def _facts(self) -> str:
-        rate = self.n_new / max(time.monotonic() - self._cells_started, 1e-9)
-        left = (self.n_cells - self.n_done) / rate
-        failed = f", {self.n_failed} failed" if self.n_failed else ""
-        return f"{self.n_done}/{self.n_cells}{failed}, {60 * rate:.1f} a minute, {duration(left)} left"
-
-    def cells_end(self) -> None:
+    def stop(self) -> None:
+        """End the live bar."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+
+
+class Terminal(Listener):
+    """Stages as lines, subjects and cells as a bar."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._bar: Bar | None = None
+
+    def stage(self, text: str) -> None:
+        console.print(f"[dim]{time.monotonic() - self._started:6.1f} s[/dim]  {escape(text)}")
+
+    def subject(self, done: int, total: int) -> None:
+        if self._bar is None:
+            self._bar = Bar("subjects", total, done, self.stage)
+        elif done > 0:
+            self._bar.update(done)
+        if done == total:
+            self.cells_end()
+
+    def cells_begin(self, *, n_cells: int, n_committed: int, predicted_s: float) -> None:
+        self.n_done, self.n_failed = n_committed, 0
+        resumed = f", {n_committed} committed before" if n_committed else ""
+        self.stage(f"training {n_cells - n_committed} cells{resumed}; predicted {duration(predicted_s)}")
+        self._bar = Bar("cells", n_cells, n_committed, self.stage)
+
+    def cell(self, ended) -> None:
+        self.n_done += 1
+        self.n_failed += ended.status == "failed"
+        if self._bar is not None:
+            self._bar.update(self.n_done, f", {self.n_failed} failed" if self.n_failed else "")
+
+    def cells_end(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
 
 
 def duration(seconds: float) -> str:
@@ -94,6 +120,21 @@ def statistics_tables(statistics: pd.DataFrame) -> Iterator[Table]:
             figures = (number(row.delta, "+.3f"), interval, number(row.p_holm, ".3f"))
             table.add_row(row.comparison, row.strategy, target, *figures, row.verdict)
         yield table
+
+
+LEVEL_STYLE = {"leak": "bold red", "confound": "yellow", "unknown": "yellow", "clean": "green"}
+
+
+def audit_table(findings: Iterable[Finding], *, title: str) -> Table:
+    """What lies on both sides of a split."""
+    table = Table(box=None, header_style="bold", pad_edge=False, title=title, title_justify="left")
+    for name in ("group", "training", "validation", "test", "both sides", "level", "what it means"):
+        table.add_column(name, justify="left" if name in ("group", "level", "what it means") else "right")
+    for found in findings:
+        counts = (str(count) for count in (found.n_train, found.n_validation, found.n_test, found.n_both))
+        level = f"[{LEVEL_STYLE[found.level]}]{found.level}[/]"
+        table.add_row(found.group, *counts, level, escape(found.text))
+    return table
 
 
 def baseline_table(rows: pd.DataFrame) -> Table:

@@ -62,16 +62,20 @@ class Recipe:
     """start of one window to start of the next"""
     scale: float = 0.01
     """windows are multiplied by this after conversion to µV"""
+    band_features: str = "de"
+    """which features classifiers of band features take: "de" (differential entropy) or "psd" (power)"""
+    de_window_s: float = 0.0
+    """length of a sample of band features; 0: a whole clip, or one step where clips differ in length"""
     de_normalisation: str = "train"
-    """DE features z-scored by "train" (mean and sd of the training subjects) or "subject" (each subject by itself,
+    """band features z-scored by "train" (mean and sd of the training subjects) or "subject" (each subject by itself,
     labels unused)"""
 
     def __post_init__(self) -> None:
         cast_fields(self)
-        if self.de_normalisation not in ("train", "subject"):
-            raise BadInput(
-                f"de_normalisation is {self.de_normalisation!r}", allowed="train, subject", do="take one of these"
-            )
+        for field, allowed in (("de_normalisation", ("train", "subject")), ("band_features", ("de", "psd"))):
+            if getattr(self, field) not in allowed:
+                got = f"{field} is {getattr(self, field)!r}"
+                raise BadInput(got, allowed=", ".join(allowed), do="take one of these")
 
     @cached_property
     def hash(self) -> str:

@@ -1,6 +1,7 @@
 """Recordings: FACED's files as published, for every data set that keeps to them. Facts, names, reading and writing.
 
-In: a folder with `Processed_data/subXXX.pkl` or `EEG_Features/DE/subXXX.pkl.pkl` or both. Out: arrays of one subject.
+In: a folder with `Processed_data/subXXX.pkl`, `EEG_Features/DE/subXXX.pkl.pkl`, `EEG_Features/PSD`, or several of them.
+Out: arrays of one subject.
 Chen et al. 2023, Scientific Data 10:740, doi 10.1038/s41597-023-02650-w.
 """
 
@@ -12,13 +13,15 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 
-from valence.datasets.base import Dataset
+from valence.datasets.base import Dataset, Part, Recording
 from valence.errors import BadInput
+from valence.faced_stimuli import STIMULI
 from valence.features import BANDS
+from valence.processing import Processing, process, to_raw
 from valence.unpickle import load_array
 
-FOLDERS = {"windows": Path("Processed_data"), "de": Path("EEG_Features/DE")}
-SUFFIXES = {"windows": ".pkl", "de": ".pkl.pkl"}
+FOLDERS = {"windows": Path("Processed_data"), "de": Path("EEG_Features/DE"), "psd": Path("EEG_Features/PSD")}
+SUFFIXES = {"windows": ".pkl", "de": ".pkl.pkl", "psd": ".pkl.pkl"}
 """how the publisher names the files; all of .pkl, .pkl.pkl and .mat are read"""
 RECORDING_INFO = "Recording_info.csv"
 N_SUBJECTS = 123
@@ -46,22 +49,27 @@ class FacedFiles(Dataset):
         *("CP1", "CP2", "CP5", "CP6", "Pz", "P3", "P4", "P7", "P8", "PO3", "PO4", "Oz", "O1", "O2", "A1", "A2"),
     )
     n_clips = 28
-    clip_s = 30.0
+    clip_seconds = (30.0,) * 28
+    """the last half minute of each clip"""
     classes = ("anger", "disgust", "fear", "sadness", "neutral", "amusement", "inspiration", "joy", "tenderness")
     class_of_clip = tuple(np.repeat(range(9), [3, 3, 3, 3, 4, 3, 3, 3, 3]).tolist())
+    films = tuple(stimulus.film for stimulus in STIMULI)
     bands = BANDS
-    standard_split = tuple(
-        tuple(subject_name(number) for number in part) for part in (range(80), range(80, 100), range(100, N_SUBJECTS))
+    block_clips = 4
+    standard_split = (
+        Part(tuple(subject_name(number) for number in range(80))),
+        Part(tuple(subject_name(number) for number in range(80, 100))),
+        Part(tuple(subject_name(number) for number in range(100, N_SUBJECTS))),
     )
 
-    def __init__(self, root: Path | None):
-        super().__init__(root)
+    def __init__(self, root: Path | None, *, processing: Processing | None = None):
+        super().__init__(root, processing=processing)
         self._files = {input: self._find(input) for input in FOLDERS}
         if not self.inputs:
             raise BadInput(
                 f"{self.root}: no subject in {' or '.join(str(folder) for folder in FOLDERS.values())}; "
                 f"the folder holds {listing(self.root)}",
-                allowed="Processed_data/subXXX.pkl or EEG_Features/DE/subXXX.pkl.pkl (or .pkl, .mat) inside the folder",
+                allowed="Processed_data/subXXX.pkl or EEG_Features/DE/subXXX.pkl.pkl (or .pkl, .mat; or PSD) inside it",
                 do=self._advice(),
             )
         self._check_cohorts()
@@ -70,23 +78,31 @@ class FacedFiles(Dataset):
     def inputs(self) -> tuple[str, ...]:
         return tuple(input for input, files in self._files.items() if files)
 
-    def files(self, input: str) -> dict[str, Path]:
-        self.shape(input)  # refuses an unknown input
+    def files(self, input: str) -> dict[str, tuple[Path, ...]]:
+        self.lengths(input)  # refuses an unknown input
         if not self._files[input]:
             raise BadInput(
                 f"{self.root}: no files for the input {input!r}",
                 allowed=f"subjects in {self.root / FOLDERS[input]}",
                 do=f"fetch them, or take a classifier for {' or '.join(self.inputs)}",
             )
-        return dict(self._files[input])
+        return {subject: (path,) for subject, path in self._files[input].items()}
 
     def cohort(self, subject: str) -> int:
         return 1 if int(subject.removeprefix("sub")) < N_COHORT_1 else 2
 
-    def read(self, path: Path, input: str) -> np.ndarray:
-        if path.suffix == ".mat":
-            return read_mat(path, shape=self.shape(input))
-        return load_array(path, shape=self.shape(input))
+    def recording_sfreq(self, subject: str) -> float:
+        return self._recordings.get(subject, {}).get("sfreq", self.sfreq)
+
+    def read(self, subject: str, input: str) -> Recording:
+        path = self._files[input][subject]
+        tail = () if input == "windows" else (len(self.bands),)
+        rate = self.sfreq if input == "windows" else 1 / self.de_step_s
+        shape = (self.n_clips, len(self.ch_names), round(self.clip_seconds[0] * rate), *tail)
+        array = read_mat(path, shape=shape) if path.suffix == ".mat" else load_array(path, shape=shape)
+        if input == "windows" and self.processing.steps:
+            return process_clips(array, self.processing, sfreq=self.sfreq, ch_names=self.ch_names)
+        return Recording(array)
 
     def _find(self, input: str) -> dict[str, Path]:
         """Subject to file, sorted. A file that means to be a subject and is not named like one is an error."""
@@ -117,39 +133,52 @@ class FacedFiles(Dataset):
     def _check_cohorts(self) -> None:
         """Compare Recording_info.csv with the rule, where the file is there: who has renamed files learns it here."""
         path = self.root / RECORDING_INFO
-        if not path.is_file():
-            return
-        told = read_cohorts(path)
+        self._recordings = read_recordings(path) if path.is_file() else {}
         for subject in sorted({subject for files in self._files.values() for subject in files}):
-            if subject in told and told[subject] != self.cohort(subject):
+            told = self._recordings.get(subject, {}).get("cohort", self.cohort(subject))
+            if told != self.cohort(subject):
                 raise BadInput(
-                    f"{path}: {subject} is of cohort {told[subject]}",
+                    f"{path}: {subject} is of cohort {told:g}",
                     allowed=f"cohort {self.cohort(subject)}: subjects 000 to 060 are cohort 1, 061 to 122 cohort 2",
                     do="restore the published file names and table",
                 )
 
 
-def read_cohorts(path: Path) -> dict[str, int]:
-    """Cohort of each subject in Recording_info.csv. Raises BadInput where encoding, columns or values are wrong."""
+def read_recordings(path: Path) -> dict[str, dict[str, float]]:
+    """Cohort, and where the table has it sfreq (Hz), of each subject in Recording_info.csv.
+
+    Raises BadInput where encoding, columns or values are wrong.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             table = list(csv.DictReader(file))
         rows = [{str(key).strip(): str(value).strip() for key, value in row.items()} for row in table]
-        cohorts = {row["sub"]: int(row["Cohort"]) for row in rows}
+        found = {}
+        for row in rows:
+            found[row["sub"]] = {"cohort": float(int(row["Cohort"]))}
+            if row.get("Sample_rate"):
+                found[row["sub"]]["sfreq"] = float(row["Sample_rate"])
     except (OSError, KeyError, ValueError, csv.Error) as error:
         raise BadInput(
             f"{path}: {type(error).__name__} {error}",
             allowed="UTF-8 text, columns sub and Cohort (published with a trailing blank), one whole number a subject",
             do="fetch the table again, or remove it: cohorts are then known by number",
         ) from error
-    if len(cohorts) != len(rows):
+    if len(found) != len(rows):
         raise BadInput(f"{path}: a subject appears twice", allowed="one row a subject", do="fetch the table again")
-    return cohorts
+    return found
+
+
+def process_clips(clips: np.ndarray, processing: Processing, *, sfreq: float, ch_names: tuple[str, ...]) -> Recording:
+    """Process clips that were cut before, (n_clips, n_chans, n_times) µV, each by itself."""
+    found = [process(to_raw(clip, sfreq=sfreq, ch_names=ch_names), processing) for clip in clips]
+    repairs = [f"clip {number + 1}: {text}" for number, (_, texts) in enumerate(found) for text in texts]
+    return Recording(np.stack([raw.get_data() * 1e6 for raw, _ in found]), tuple(repairs))
 
 
 def read_mat(path: Path, *, shape: tuple[int, ...]) -> np.ndarray:
     """The one array of this many dimensions in a MATLAB file. Raises BadInput; checks the shape before it reads."""
-    allowed = f"a MATLAB file (before 7.3) with one array of shape {shape}"
+    allowed = f"a MATLAB file (before 7.3: save with '-v7') with one array of shape {shape}"
     try:
         found = [(name, size) for name, size, _ in scipy.io.whosmat(path) if len(size) == len(shape)]
         if len(found) == 1 and found[0][1] == shape:

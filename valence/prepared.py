@@ -3,29 +3,26 @@
 In: a data set, an input and a recipe. Out: x, labels, clips and subjects, with a hash of their content.
 """
 
-import dataclasses
-import hashlib
 import json
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import SupportsIndex
 
 import numpy as np
+import pandas as pd
 
 from valence.cell import Recipe, canonical_hash
-from valence.datasets import DATASETS, Dataset
-from valence.datasets.base import check_subject
+from valence.conversion import ARRAY, MANIFEST, SAMPLES, convert, identity
+from valence.datasets.base import Dataset, Part
 from valence.errors import BadInput
 from valence.once import build_once
-from valence.preprocessing import cut_windows, window_starts
+from valence.samples import steps_per_sample
 from valence.signal import SignalSpec
 
-FORMAT = 1
-"""raised whenever the same source and recipe would give other files"""
-MANIFEST = "manifest.json"
-WINDOW_FIELDS = ("sfreq_hz", "window_s", "stride_s", "scale")
-"""fields of a recipe that change windows; none changes DE features, which are normalised in training"""
+TOLERANCE = 1e-9
+"""of a sample's place in its clip, as a share of the clip"""
 
 
 @dataclass(frozen=True)
@@ -46,6 +43,10 @@ class Prepared:
     """int64, (n_samples,), from 0"""
     subjects: np.ndarray
     """int64, (n_samples,), index into subject_names"""
+    begins: np.ndarray
+    """float64, (n_samples,), where a sample begins, as a share of its clip's length"""
+    ends: np.ndarray
+    """float64, (n_samples,), where it ends"""
     subject_names: tuple[str, ...]
     hash: str
     """16 hex digits over arrays, names and spec"""
@@ -58,28 +59,41 @@ class Prepared:
         return _reopen, (self.folder, self.spec, self.hash)
 
 
-def prepare(dataset: Dataset, input: str, recipe: Recipe, folder: Path) -> Prepared:
+def prepare(
+    dataset: Dataset,
+    input: str,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    workers: int | None = None,
+    on_subject: Callable[[int, int], None] = lambda done, total: None,
+) -> Prepared:
     """Convert a data set, or find it converted where its files, its reader and the recipe's input fields are the same.
 
-    Reads one subject at a time. Samples are ordered by subject, clip and time.
+    Samples are ordered by subject, clip and time. Files are compared by content. A call that was killed is finished by
+    the next one.
 
     Parameters
     ----------
     dataset : with the input on disk.
     input : "windows" or "de".
-    recipe : rate, length, stride and scale of windows; unused for "de".
+    recipe : rate, length, stride and scale of windows; kind and length of band features.
     folder : conversions are kept here, each in a folder of its own.
+    workers : subjects converted at once; None: a core each where there is enough to read.
+    on_subject : called with the number of subjects that are done, and of all.
 
     Raises
     ------
     BadInput : where a file, the recipe or an earlier conversion cannot be used.
     """
     spec = signal_spec(dataset, input, recipe)
-    key = canonical_hash(_identity(dataset, input, recipe, spec))
+    about = identity(dataset, input, recipe, spec)
     home = build_once(
-        Path(folder) / key,
+        Path(folder) / canonical_hash(about),
         is_complete=lambda found: (found / MANIFEST).is_file(),
-        build=lambda partial: _convert(dataset, input, recipe, spec, partial),
+        build=lambda partial: convert(
+            dataset, input, recipe, spec, partial, about=about, workers=workers, on_subject=on_subject
+        ),
     )
     return _open(home, spec)
 
@@ -87,7 +101,7 @@ def prepare(dataset: Dataset, input: str, recipe: Recipe, folder: Path) -> Prepa
 def signal_spec(dataset: Dataset | type[Dataset], input: str, recipe: Recipe) -> SignalSpec:
     """What a classifier is told about this input; needs the data set's facts alone."""
     if input == "de":
-        n_times, sfreq, n_bands = round(dataset.clip_s), 1.0, len(dataset.bands)
+        n_times, sfreq, n_bands = steps_per_sample(dataset, recipe), 1 / dataset.de_step_s, len(dataset.bands)
     else:
         n_times, sfreq, n_bands = round(recipe.window_s * recipe.sfreq_hz), recipe.sfreq_hz, 0
     return SignalSpec(
@@ -100,78 +114,59 @@ def signal_spec(dataset: Dataset | type[Dataset], input: str, recipe: Recipe) ->
     )
 
 
-def _identity(dataset: Dataset, input: str, recipe: Recipe, spec: SignalSpec) -> dict:
-    """Everything a conversion depends on, as JSON; the reader's own file is part of it where a user wrote it."""
-    files = dataset.files(input)
-    if not files:
-        raise BadInput(f"{dataset.name}: no subject has {input}", allowed="1 subject or more", do="add recordings")
-    sources = [
-        [subject, str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for subject, path in files.items()
-    ]
-    return {
-        "format": FORMAT,
-        "dataset": dataset.name,
-        "plugin": DATASETS.digest(dataset.name) if dataset.name in DATASETS else "",
-        "input": input,
-        "shape": dataset.shape(input),
-        "class_of_clip": dataset.class_of_clip,
-        "spec": dataclasses.asdict(spec),
-        "recipe": {field: getattr(recipe, field) for field in WINDOW_FIELDS} if input == "windows" else {},
-        "sources": sources,
-    }
+def read_manifest(prepared: Prepared) -> dict:
+    """What is known of a conversion: spec, subjects, sources with SHA-256, steps, repairs, versions."""
+    assert prepared.folder is not None, "made by prepare"
+    return json.loads((prepared.folder / MANIFEST).read_text(encoding="utf-8"))
 
 
-def _convert(dataset: Dataset, input: str, recipe: Recipe, spec: SignalSpec, folder: Path) -> None:
-    """Write x.npy and manifest.json into a folder, hashing what is written."""
-    names = dataset.subjects(input)
-    n_windows = 1
-    if input == "windows":
-        n_windows = len(window_starts(round(dataset.clip_s * recipe.sfreq_hz), recipe=recipe))
-    n_samples = dataset.n_clips * n_windows
-    shape = (spec.n_chans, spec.n_times, *([spec.n_bands] if spec.n_bands else []))
-    facts: dict = {"spec": dataclasses.asdict(spec), "subject_names": names, "class_of_clip": dataset.class_of_clip}
-    facts |= {"n_windows": n_windows, "x_shape": (len(names) * n_samples, *shape)}
-    content = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    with (folder / "x.npy").open("wb") as file:
-        header = {"descr": "<f4", "fortran_order": False, "shape": facts["x_shape"]}
-        np.lib.format.write_array_header_1_0(file, header)
-        for subject in names:
-            block = np.ascontiguousarray(_samples(dataset, subject, input, recipe), dtype="<f4")
-            assert block.size == n_samples * np.prod(shape), f"{subject}: {block.shape} samples"
-            file.write(block.data)
-            content.update(block.data)
-    (folder / MANIFEST).write_text(json.dumps(facts | {"hash": content.hexdigest()[:16]}, indent=1), encoding="utf-8")
+def rows_of(prepared: Prepared, part: Part) -> np.ndarray:
+    """Ascending rows of all samples of a part: int64.
 
-
-def _samples(dataset: Dataset, subject: str, input: str, recipe: Recipe) -> np.ndarray:
-    """Samples of one subject, in the order of clips and time."""
-    array = dataset.load(subject, input)
-    # a data set from outside may have a `load` of its own
-    check_subject(
-        array,
-        shape=dataset.shape(input),
-        ch_names=dataset.ch_names,
-        subject=subject,
-        source=dataset.files(input)[subject],
-    )
-    return cut_windows(array, sfreq=dataset.sfreq, recipe=recipe) if input == "windows" else array
+    Raises BadInput where a subject has no recording, or no sample lies within the part.
+    """
+    number = {name: index for index, name in enumerate(prepared.subject_names)}
+    missing = [name for name in part.subjects if name not in number]
+    if missing:
+        raise BadInput(
+            f"the split names subjects without recordings: {', '.join(missing)}",
+            allowed=f"{len(number)} subjects, {prepared.subject_names[0]} to {prepared.subject_names[-1]}",
+            do="make the split for the data set at hand",
+        )
+    chosen = (prepared.begins >= part.start - TOLERANCE) & (prepared.ends <= part.stop + TOLERANCE)
+    if part.subjects:
+        chosen &= np.isin(prepared.subjects, [number[name] for name in part.subjects])
+    if part.clips:
+        chosen &= np.isin(prepared.clips, part.clips)
+    if not chosen.any():
+        raise BadInput(
+            f"a part of the split has no sample: {len(part.subjects)} subjects, {len(part.clips)} clips, "
+            f"{part.start:.0%} to {part.stop:.0%} of each clip",
+            allowed="samples that fit into the part",
+            do="take shorter windows (of band features: de_window_s), or another split",
+        )
+    return np.flatnonzero(chosen)
 
 
 def _open(folder: Path, spec: SignalSpec) -> Prepared:
     """Map a conversion into memory. Raises BadInput where it is damaged."""
     try:
         facts = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        names, class_of_clip, n_windows = facts["subject_names"], np.array(facts["class_of_clip"]), facts["n_windows"]
-        x = np.load(folder / "x.npy", mmap_mode="r", allow_pickle=False)
+        table = pd.read_parquet(folder / SAMPLES)
+        x = np.load(folder / ARRAY, mmap_mode="r", allow_pickle=False)
         if x.shape != tuple(facts["x_shape"]) or x.dtype != np.float32:
             raise ValueError(f"x.npy has shape {x.shape} of {x.dtype}, the manifest {facts['x_shape']}")
-        clips = np.tile(np.repeat(np.arange(len(class_of_clip)), n_windows), len(names))
+        if len(table) != len(x):
+            raise ValueError(f"{SAMPLES} has {len(table)} rows for {len(x)} samples")
+        names = facts["subject_names"]
         prepared = Prepared(
             spec=spec,
             x=x,
-            labels=_read_only(class_of_clip[clips]),
-            clips=_read_only(clips),
-            subjects=_read_only(np.repeat(np.arange(len(names)), len(class_of_clip) * n_windows)),
+            labels=_read_only(table["label"], np.int64),
+            clips=_read_only(table["clip_index"], np.int64),
+            subjects=_read_only(pd.Categorical(table["subject"], categories=names).codes, np.int64),
+            begins=_read_only(table["begin_share"], np.float64),
+            ends=_read_only(table["end_share"], np.float64),
             subject_names=tuple(names),
             hash=facts["hash"],
         )
@@ -203,7 +198,7 @@ def _reopen(folder: Path, spec: SignalSpec, hash: str) -> Prepared:
     return found
 
 
-def _read_only(array: np.ndarray) -> np.ndarray:
-    array = array.astype(np.int64)
+def _read_only(values, dtype) -> np.ndarray:
+    array = np.array(values, dtype=dtype)
     array.flags.writeable = False
     return array

@@ -1,21 +1,27 @@
 """Prepared arrays to tensors on the device of training: rows of a split, and DE features normalised.
 
-Windows stay where `prepare` put them: on a CPU the memory-mapped file itself is the tensor, shared by all processes
-that train from it. DE features are small, and are normalised once for all cells of a pack.
+Nothing is copied for a process: on a CPU the memory-mapped file is the tensor. Windows stay where `prepare` put them;
+band features are normalised once for a split, by the first process that asks, into a file beside them.
 """
 
+import hashlib
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from valence.errors import BadInput
+from valence.cell import canonical_hash
+from valence.once import build_once
+from valence.prepared import rows_of
 
 if TYPE_CHECKING:
     from valence.prepared import Prepared
     from valence.splits import Split
+
+NORMALISED = "x.npy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +33,7 @@ class Resident:
     clips: torch.Tensor
     subjects: torch.Tensor
     train: np.ndarray
-    """int64, rows of the training subjects, ascending; so are validation and test"""
+    """int64, rows of the training part, ascending; so are validation and test"""
     validation: np.ndarray
     test: np.ndarray
 
@@ -40,7 +46,7 @@ def resident(prepared: "Prepared", split: "Split", *, de_normalisation: str, dev
 
     Raises
     ------
-    BadInput : where a subject of the split has no samples.
+    BadInput : where a subject or a part of the split has no samples.
     """
     key = (prepared.hash, split.name, split.train, split.validation, split.test, de_normalisation, str(device))
     if key not in _held:
@@ -54,7 +60,7 @@ def _load(prepared: "Prepared", split: "Split", *, de_normalisation: str, device
     train = rows_of(prepared, split.train)
     x: np.ndarray = prepared.x
     if prepared.spec.n_bands:
-        x = normalise_de(x, subjects=prepared.subjects, train=train, how=de_normalisation)
+        x = _normalised(prepared, train, how=de_normalisation)
     return Resident(
         x=_tensor(x).to(device),
         labels=torch.tensor(prepared.labels, dtype=torch.int64, device=device),
@@ -66,17 +72,22 @@ def _load(prepared: "Prepared", split: "Split", *, de_normalisation: str, device
     )
 
 
-def rows_of(prepared: "Prepared", names: tuple[str, ...]) -> np.ndarray:
-    """Ascending rows of all samples of these subjects. Raises BadInput where one of them has none."""
-    number = {name: index for index, name in enumerate(prepared.subject_names)}
-    missing = [name for name in names if name not in number]
-    if missing:
-        raise BadInput(
-            f"the split names subjects without recordings: {', '.join(missing)}",
-            allowed=f"{len(number)} subjects, {prepared.subject_names[0]} to {prepared.subject_names[-1]}",
-            do="make the split for the data set at hand",
-        )
-    return np.flatnonzero(np.isin(prepared.subjects, [number[name] for name in names]))
+def _normalised(prepared: "Prepared", train: np.ndarray, *, how: str) -> np.ndarray:
+    """Normalised band features, memory-mapped from a file that every process on this storage shares."""
+
+    def made() -> np.ndarray:
+        return normalise_de(prepared.x, subjects=prepared.subjects, train=train, how=how)
+
+    if prepared.folder is None:
+        return made()
+    rows = hashlib.sha256(np.ascontiguousarray(train, dtype="<i8")).hexdigest() if how == "train" else ""
+    folder = prepared.folder.parent / f"{prepared.folder.name}-normalised-{canonical_hash([how, rows])}"
+
+    def build(partial: Path) -> None:
+        np.save(partial / NORMALISED, made())
+
+    build_once(folder, is_complete=lambda found: (found / NORMALISED).is_file(), build=build)
+    return np.load(folder / NORMALISED, mmap_mode="r", allow_pickle=False)
 
 
 def normalise_de(x: np.ndarray, *, subjects: np.ndarray, train: np.ndarray, how: str) -> np.ndarray:

@@ -30,7 +30,7 @@ AMPLITUDE_UV = 12.0
 """root mean square over channels of an average subject, after average reference"""
 NOISE_UV = 0.5
 """root mean square of each electrode's own white noise within the pass band"""
-N_TIMES = round(FacedFiles.clip_s * FacedFiles.sfreq)
+N_TIMES = round(FacedFiles.clip_seconds[0] * FacedFiles.sfreq)
 N_MADE = N_TIMES + 600
 """samples made; the last ones are cut off, or a clip's end would join its beginning"""
 EVOKED_HZ = 12.0

@@ -40,16 +40,18 @@ def test_facts_of_every_data_set_agree_with_each_other(name):
     assert set(kind.class_of_clip) == set(range(len(kind.classes)))
     assert all(type(label) is int for label in kind.class_of_clip)
     assert all(0 <= band.low_hz < band.high_hz <= kind.sfreq / 2 for band in kind.bands)
+    assert len(kind.clip_seconds) == len(kind.films) == kind.n_clips
     for part in kind.standard_split or ():
-        assert list(part) == sorted(set(part))
+        assert list(part.subjects) == sorted(set(part.subjects))
+        assert list(part.clips) == sorted(set(part.clips))
 
 
 def test_facts_of_faced():
     assert Faced.ch_names[25] == "PO3"
     assert Faced.ch_names[5] == "F7"
     assert Faced.class_of_clip[12:16] == (4, 4, 4, 4)
-    assert [len(part) for part in Faced.standard_split] == [80, 20, 23]
-    assert Faced.standard_split[2][0] == "sub100"
+    assert [len(part.subjects) for part in Faced.standard_split] == [80, 20, 23]
+    assert Faced.standard_split[2].subjects[0] == "sub100"
 
 
 def test_ratings_are_those_of_the_events(shared_data):
@@ -66,7 +68,7 @@ def test_the_published_folder_is_read(shared_data):
     assert faced.subjects("de") == tuple(f"sub{number:03d}" for number in range(100))
     assert [faced.cohort(subject) for subject in ("sub000", "sub060", "sub061", "sub099")] == [1, 1, 2, 2]
     published = pickle.loads((shared_data / "faced/original_bytes/sub061.pkl.pkl").read_bytes(), encoding="latin1")
-    loaded = faced.load("sub061", "de")
+    loaded = faced.load("sub061", "de").clips
     np.testing.assert_allclose(loaded, published, rtol=1e-6)
     assert loaded.dtype == np.float32
 
@@ -78,7 +80,7 @@ def test_files_as_published_in_float64_are_read(shared_data, tmp_path):
     shutil.copy(shared_data / "faced/Recording_info.csv", tmp_path)
     faced, stored = Faced(tmp_path), Faced(shared_data / "faced")
     for subject in ("sub000", "sub061"):
-        np.testing.assert_array_equal(faced.load(subject, "de"), stored.load(subject, "de"))
+        np.testing.assert_array_equal(faced.load(subject, "de").clips, stored.load(subject, "de").clips)
 
 
 @pytest.mark.parametrize("name", ["sub005.pkl", "sub005.pkl.pkl", "sub005.mat"])
@@ -88,7 +90,7 @@ def test_every_published_name_and_type_is_read(tmp_path, name, dtype):
     path = add_de(tmp_path, name, array)
     if name.endswith(".mat"):
         scipy.io.savemat(path, {"de": array, "subject": np.arange(3), "note": "published"})
-    loaded = Faced(tmp_path).load("sub005", "de")
+    loaded = Faced(tmp_path).load("sub005", "de").clips
     np.testing.assert_array_equal(loaded, array.astype(np.float32))
 
 
@@ -97,7 +99,7 @@ def test_processed_recordings_are_read(tmp_path):
     write_array(tmp_path / "Processed_data/sub122.pkl", array)
     faced = Faced(tmp_path)
     assert faced.inputs == ("windows",)
-    np.testing.assert_array_equal(faced.load("sub122", "windows"), array)
+    np.testing.assert_array_equal(faced.load("sub122", "windows").clips, array)
     with pytest.raises(BadInput, match="no files for the input 'de'"):
         faced.subjects("de")
 

@@ -37,7 +37,7 @@ def cohort(tmp_path_factory) -> Simulated:
 def copy_of(cohort: Simulated, root) -> Faced:
     """The DE features again, in a folder that a test may spoil."""
     for subject in cohort.subjects("de"):
-        write_array(root / f"EEG_Features/DE/{subject}.pkl", cohort.load(subject, "de"))
+        write_array(root / f"EEG_Features/DE/{subject}.pkl", cohort.load(subject, "de").clips)
     return Faced(root)
 
 
@@ -51,7 +51,7 @@ def test_windows_are_those_of_the_recordings(cohort, tmp_path):
     assert ready.spec.n_bands == 0
     for sample in (0, 1, 85, 250):
         subject, clip = ready.subject_names[ready.subjects[sample]], ready.clips[sample]
-        windows = cut_windows(cohort.load(subject, "windows"), sfreq=250, recipe=RECIPE)
+        windows = cut_windows(cohort.load(subject, "windows").clips, sfreq=250, recipe=RECIPE)
         np.testing.assert_array_equal(ready.x[sample], windows[clip, sample % 3])
     assert ready.labels.tolist() == [cohort.class_of_clip[clip] for clip in ready.clips]
     assert np.bincount(ready.subjects).tolist() == [84, 84, 84]
@@ -69,7 +69,7 @@ def test_de_features_are_those_of_the_files(cohort, tmp_path):
     ready = prepare(cohort, "de", RECIPE, tmp_path)
     assert ready.x.shape == (84, 32, 30, 5)
     assert (ready.spec.n_times, ready.spec.n_bands, ready.spec.sfreq, ready.spec.input) == (30, 5, 1.0, "de")
-    np.testing.assert_array_equal(ready.x[28:56], cohort.load("sub061", "de"))
+    np.testing.assert_array_equal(ready.x[28:56], cohort.load("sub061", "de").clips)
     assert ready.clips.tolist() == list(range(28)) * 3
 
 
@@ -115,7 +115,7 @@ def test_the_hash_is_of_the_content_wherever_it_lies(cohort, tmp_path):
 def test_a_changed_file_is_converted_again(cohort, tmp_path):
     faced = copy_of(cohort, tmp_path / "faced")
     first = prepare(faced, "de", RECIPE, tmp_path)
-    changed = faced.load("sub061", "de")
+    changed = faced.load("sub061", "de").clips
     changed[27, 31, 29, 4] += 1e-3
     write_array(tmp_path / "faced/EEG_Features/DE/sub061.pkl", changed)
     second = prepare(Faced(tmp_path / "faced"), "de", RECIPE, tmp_path)
@@ -178,7 +178,7 @@ def test_the_names_of_subjects_and_their_classes_are_content(cohort, tmp_path):
 
 def test_bad_files_are_named_and_leave_nothing_behind(cohort, tmp_path):
     faced = copy_of(cohort, tmp_path / "faced")
-    spoilt = faced.load("sub061", "de")
+    spoilt = faced.load("sub061", "de").clips
     spoilt[4, 0] = np.nan
     write_array(tmp_path / "faced/EEG_Features/DE/sub061.pkl", spoilt)
     with pytest.raises(BadInput, match=r"sub061\.pkl: sub061, clip 5, channel Fp1 holds nan"):
@@ -236,7 +236,7 @@ def test_a_killed_conversion_is_done_again(cohort, tmp_path, monkeypatch):
     monkeypatch.undo()
     again = prepare(cohort, "de", RECIPE, tmp_path)
     assert again.hash == prepare(cohort, "de", RECIPE, tmp_path / "fresh").hash
-    np.testing.assert_array_equal(again.x[-28:], cohort.load("sub062", "de"))
+    np.testing.assert_array_equal(again.x[-28:], cohort.load("sub062", "de").clips)
 
 
 def test_two_at_once_convert_once(cohort, tmp_path, monkeypatch):

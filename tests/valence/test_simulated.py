@@ -38,7 +38,7 @@ def write_small(root, **changes):
 
 def mean_de(cohort: Simulated) -> np.ndarray:
     """(n_clips, n_chans, n_bands)"""
-    return np.mean([cohort.load(subject, "de").mean(axis=2) for subject in cohort.subjects("de")], axis=0)
+    return np.mean([cohort.load(subject, "de").clips.mean(axis=2) for subject in cohort.subjects("de")], axis=0)
 
 
 def test_the_files_are_those_of_faced(cohort):
@@ -48,17 +48,17 @@ def test_the_files_are_those_of_faced(cohort):
     assert (cohort.root / "Processed_data/sub000.pkl").is_file()
     assert (cohort.root / "EEG_Features/DE/sub061.pkl.pkl").is_file()
     assert (cohort.root / RECORDING_INFO).read_bytes().startswith(b"sub,Gender,Age,Cohort ,Sample_rate,Unit\r\n")
-    np.testing.assert_array_equal(faced.load("sub000", "windows"), cohort.load("sub000", "windows"))
+    np.testing.assert_array_equal(faced.load("sub000", "windows").clips, cohort.load("sub000", "windows"))
     assert [cohort.cohort(subject) for subject in cohort.subjects("de")] == [1] * 6 + [2] * 6
 
 
 def test_de_features_are_those_of_the_recordings(cohort):
-    expected = differential_entropy(cohort.load("sub002", "windows"), sfreq=cohort.sfreq)
-    np.testing.assert_array_equal(cohort.load("sub002", "de"), expected)
+    expected = differential_entropy(cohort.load("sub002", "windows").clips, sfreq=cohort.sfreq)
+    np.testing.assert_array_equal(cohort.load("sub002", "de").clips, expected)
 
 
 def test_signals_look_like_eeg(cohort):
-    x = cohort.load("sub003", "windows").astype(np.float64)
+    x = cohort.load("sub003", "windows").clips.astype(np.float64)
     assert 10 < x.std(axis=-1).mean() < 30
     assert np.abs(x).max() < 200
     np.testing.assert_allclose(x.mean(axis=1), 0, atol=1e-3)  # average reference
@@ -142,9 +142,9 @@ def test_unseen_subjects_are_classified_above_chance_and_below_certainty(cohort,
     features = {}
     for subject in cohort.subjects(input):
         if input == "de":
-            x = cohort.load(subject, input).mean(axis=2).reshape(28, -1)
+            x = cohort.load(subject, input).clips.mean(axis=2).reshape(28, -1)
         else:
-            windows = cut_windows(cohort.load(subject, input), sfreq=250, recipe=recipe)
+            windows = cut_windows(cohort.load(subject, input).clips, sfreq=250, recipe=recipe)
             x = differential_entropy(windows, sfreq=100).mean(axis=(1, 3)).reshape(28, -1)
         features[subject] = (x - x.mean(axis=0)) / x.std(axis=0)
     correct = []
@@ -162,13 +162,13 @@ def test_a_subject_is_the_same_whatever_their_number(cohort, small):
     assert small.inputs == ("de",)
     assert small.subjects("de") == ("sub000", "sub061", "sub062")
     for subject in small.subjects("de"):
-        np.testing.assert_array_equal(small.load(subject, "de"), cohort.load(subject, "de"))
+        np.testing.assert_array_equal(small.load(subject, "de").clips, cohort.load(subject, "de"))
 
 
 def test_seeds_and_subjects_differ(cohort, tmp_path):
     other = Simulated(write_small(tmp_path / "other", seed=1))
-    assert np.abs(other.load("sub000", "de") - cohort.load("sub000", "de")).mean() > 0.1
-    assert np.abs(cohort.load("sub001", "de") - cohort.load("sub000", "de")).mean() > 0.1
+    assert np.abs(other.load("sub000", "de").clips - cohort.load("sub000", "de")).mean() > 0.1
+    assert np.abs(cohort.load("sub001", "de").clips - cohort.load("sub000", "de")).mean() > 0.1
     assert other.truth["clip_values"] != cohort.truth["clip_values"]
 
 
@@ -191,7 +191,7 @@ def test_a_killed_call_is_finished_by_the_next(small, tmp_path, monkeypatch):
     resumed = Simulated(write_small(tmp_path / "cohort"))
     assert made == ["sub000", "sub061", "again"]
     for subject in small.subjects("de"):
-        np.testing.assert_array_equal(resumed.load(subject, "de"), small.load(subject, "de"))
+        np.testing.assert_array_equal(resumed.load(subject, "de").clips, small.load(subject, "de"))
     assert not list(tmp_path.glob(".*partial"))
 
 

@@ -9,9 +9,11 @@ import torch
 from tests.valence import training_world as world
 from valence import metrics, training
 from valence.classifiers import CLASSIFIERS, tapped
+from valence.datasets.base import Part
 from valence.errors import BadInput
 from valence.optimisation import gradient_ratio, learning_rate, make_optimizer, shuffled
-from valence.resident import normalise_de, resident, rows_of
+from valence.prepared import rows_of
+from valence.resident import normalise_de, resident
 from valence.strategies import STRATEGIES
 from valence.training import train_cell
 
@@ -261,7 +263,7 @@ def test_windows_are_not_copied():
 
 def test_a_split_of_other_subjects_is_refused():
     with pytest.raises(BadInput, match="sub777"):
-        rows_of(world.dataset(), ("sub000", "sub777"))
+        rows_of(world.dataset(), Part(("sub000", "sub777")))
 
 
 @pytest.mark.parametrize("classifier", ["EEGNet", "ShallowFBCSPNet"])

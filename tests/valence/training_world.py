@@ -6,7 +6,9 @@ import numpy as np
 
 from valence.axis import Axis
 from valence.cell import Cell, Recipe, canonical_hash
+from valence.datasets.base import Part
 from valence.signal import SignalSpec
+from valence.splits import Split
 from valence.stories import EMOTIONS
 from valence.targets import Target, TargetContext, make_target
 
@@ -74,12 +76,17 @@ def dataset(input: str = "de", *, signal: float = 1.0, seed: int = 0) -> SimpleN
         clips=np.tile(np.arange(N_CLIPS), len(NAMES)),
         subjects=np.repeat(np.arange(len(NAMES)), N_CLIPS),
         subject_names=NAMES,
+        begins=np.zeros(len(labels)),
+        ends=np.ones(len(labels)),
+        folder=None,
         hash=canonical_hash([input, signal, seed]),
     )
 
 
-def split() -> SimpleNamespace:
-    return SimpleNamespace(name="cohort-balanced:0", train=NAMES[:4], validation=NAMES[4:5], test=NAMES[5:])
+def split() -> Split:
+    clips = tuple(range(N_CLIPS))
+    parts = (Part(subjects, clips) for subjects in (NAMES[:4], NAMES[4:5], NAMES[5:]))
+    return Split("cohort-balanced:0", *parts)
 
 
 def recipe(**fields) -> Recipe:

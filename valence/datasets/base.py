@@ -1,9 +1,11 @@
 """Recordings: the contract of a data set. Facts are class attributes; whatever is read is checked before it is used.
 
-In: the folder of a data set. Out: one subject at a time, EEG clips in µV or their DE features.
+In: the folder of a data set. Out: one subject at a time, the EEG of its clips in µV or their band features.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,11 +13,37 @@ import numpy as np
 
 from valence.errors import BadInput
 from valence.features import Band
+from valence.processing import Processing
 from valence.registry import unknown_name
 
-INPUTS = ("windows", "de")
+INPUTS = ("windows", "de", "psd")
+"""what a data set may hold: signals, differential entropy in bands, power in bands"""
 PLAUSIBLE_RMS_UV = (0.05, 5_000.0)
 """range of the median root mean square of a subject's channels; volts or counts fall outside"""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What one subject gave."""
+
+    clips: Sequence[np.ndarray]
+    """a float array for each clip of the data set, in their order: (n_chans, n_times) in µV, or (n_chans, n_steps,
+    n_bands); with no times where this subject has no recording of a clip, and then a repair says why"""
+    repairs: tuple[str, ...] = ()
+    """what was mended or left out in reading: a sentence each, with the file's name; the manifest keeps them"""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Part of a split: every sample of these subjects, of these clips, that lies within this stretch of its clip."""
+
+    subjects: tuple[str, ...] = ()
+    """empty: all"""
+    clips: tuple[int, ...] = ()
+    """from 0; empty: all"""
+    start: float = 0.0
+    stop: float = 1.0
+    """the stretch, as shares of a clip's length"""
 
 
 class Dataset(ABC):
@@ -24,6 +52,7 @@ class Dataset(ABC):
     Parameters
     ----------
     root : folder of the data set.
+    processing : steps between the recording and the clips; those of the class where not given.
 
     Raises
     ------
@@ -35,27 +64,35 @@ class Dataset(ABC):
     licence: ClassVar[str]
     doi: ClassVar[str]
     sfreq: ClassVar[float]
-    """samples per second of "windows" as loaded, Hz"""
+    """samples per second of "windows" as loaded, Hz, where the processing names no other rate"""
     ch_names: ClassVar[tuple[str, ...]]
     """channels in the order of the arrays"""
     n_clips: ClassVar[int]
-    clip_s: ClassVar[float]
-    """length of a clip, seconds"""
+    clip_seconds: ClassVar[tuple[float, ...]]
+    """length of each clip"""
     classes: ClassVar[tuple[str, ...]]
     class_of_clip: ClassVar[tuple[int, ...]]
     """index into `classes` for each clip"""
+    films: ClassVar[tuple[str, ...]]
+    """film that each clip was cut from; clips of one film share its name"""
     bands: ClassVar[tuple[Band, ...]]
-    """bands of "de" """
-    standard_split: ClassVar[tuple[tuple[str, ...], ...] | None] = None
-    """subjects of training, validation and test as the field splits this data set; None where it has no such habit"""
+    """of "de" and "psd" """
+    de_step_s: ClassVar[float] = 1.0
+    """seconds that one value of the band features stands for"""
+    block_clips: ClassVar[int | None] = None
+    """clips shown in one block, where they came in blocks of one length"""
+    standard_split: ClassVar[tuple[Part, Part, Part] | None] = None
+    """training, validation and test as the field splits this data set; None where it has no such habit"""
+    default_processing: ClassVar[Processing] = Processing()
 
-    def __init__(self, root: Path | None):
+    def __init__(self, root: Path | None, *, processing: Processing | None = None):
         if root is None:
             raise BadInput(
                 f"data set {self.name}: no folder given",
                 allowed=f"a folder that holds {self.name} ({self.licence}; {self.url})",
                 do="name it with --data-root",
             )
+        self.processing = self.default_processing if processing is None else processing
         self.root = Path(root).expanduser().resolve()
         if not self.root.is_dir():
             raise BadInput(
@@ -67,45 +104,58 @@ class Dataset(ABC):
     @property
     @abstractmethod
     def inputs(self) -> tuple[str, ...]:
-        """Which of "windows" and "de" are on disk."""
+        """Which of INPUTS are on disk."""
 
     @abstractmethod
-    def files(self, input: str) -> dict[str, Path]:
-        """The file of each subject, sorted by subject."""
+    def files(self, input: str) -> dict[str, tuple[Path, ...]]:
+        """Every source file of each subject, sorted by subject."""
 
     @abstractmethod
     def cohort(self, subject: str) -> int:
         """Recording campaign of a subject; equipment and raters differ between campaigns."""
 
     @abstractmethod
-    def read(self, path: Path, input: str) -> np.ndarray:
-        """The numbers of one file as they are stored, in the shape of `shape(input)`; `load` checks them."""
+    def read(self, subject: str, input: str) -> Recording:
+        """The clips of one subject, µV; `load` checks them."""
+
+    def recording_sfreq(self, subject: str) -> float:
+        """Samples per second of the original recording, Hz."""
+        return self.sfreq
+
+    def presentation(self, subject: str) -> np.ndarray | None:
+        """Rank, from 0, at which each clip was shown: int, (n_clips,), -1 where it was not; None where not known."""
+        return None
 
     def ratings(self) -> np.ndarray | None:
         """Mean self-rated valence of each clip, float64, (n_clips,); None where it is not known."""
         return None
 
-    def shape(self, input: str) -> tuple[int, ...]:
-        """Shape of one subject: (n_clips, n_chans, n_times), or (n_clips, n_chans, n_seconds, n_bands) for "de"."""
+    def clip_descriptions(self) -> tuple[str, ...] | None:
+        """A sentence on each clip, where the data set has one."""
+        return None
+
+    @property
+    def loaded_sfreq(self) -> float:
+        """Samples per second of "windows" as `load` returns them, Hz."""
+        return self.processing.sfreq_hz or self.sfreq
+
+    def lengths(self, input: str) -> tuple[int, ...]:
+        """Samples, or steps of band features, of each whole clip."""
         if input not in INPUTS:
             raise unknown_name("input", input, list(INPUTS))
-        clips = (self.n_clips, len(self.ch_names))
-        return (
-            (*clips, round(self.clip_s), len(self.bands))
-            if input == "de"
-            else (*clips, round(self.clip_s * self.sfreq))
-        )
+        rate = self.loaded_sfreq if input == "windows" else 1 / self.de_step_s
+        return tuple(int(seconds * rate + 1e-6) for seconds in self.clip_seconds)
 
     def subjects(self, input: str) -> tuple[str, ...]:
         """Names of the subjects on disk, sorted."""
         return tuple(self.files(input))
 
-    def load(self, subject: str, input: str) -> np.ndarray:
+    def load(self, subject: str, input: str) -> Recording:
         """One subject, checked.
 
         Returns
         -------
-        float32 array of `shape(input)`, the caller's own: µV, or differential entropy in nats (½·ln(2πe·µV²)).
+        Recording of float32 arrays, the caller's own: µV, or differential entropy in nats (½·ln(2πe·µV²)), or power.
 
         Raises
         ------
@@ -114,43 +164,82 @@ class Dataset(ABC):
         files = self.files(input)
         if subject not in files:
             raise unknown_name("subject", subject, list(files))
-        array = self.read(files[subject], input)
-        check_subject(array, shape=self.shape(input), ch_names=self.ch_names, subject=subject, source=files[subject])
+        found = self.read(subject, input)
+        tail = () if input == "windows" else (len(self.bands),)
+        source = files[subject][0]
+        check_clips(found, lengths=self.lengths(input), tail=tail, ch_names=self.ch_names, subject=subject, file=source)
         if input == "windows":
-            check_microvolts(array, subject=subject, source=files[subject])
-        return np.require(array, dtype=np.float32, requirements=["C", "W"])
+            check_microvolts(found.clips, ch_names=self.ch_names, subject=subject, file=source)
+        needed = ["C", "W"]
+        if isinstance(found.clips, np.ndarray):
+            return Recording(np.require(found.clips, dtype=np.float32, requirements=needed), found.repairs)
+        clips = [np.require(clip, dtype=np.float32, requirements=needed) for clip in found.clips]
+        return Recording(clips, found.repairs)
 
 
-def check_subject(
-    array: np.ndarray, *, shape: tuple[int, ...], ch_names: tuple[str, ...], subject: str, source: Path
+def check_clips(
+    found: Recording,
+    *,
+    lengths: Sequence[int],
+    tail: tuple[int, ...],
+    ch_names: tuple[str, ...],
+    subject: str,
+    file: Path,
 ) -> None:
-    """Raise BadInput unless an array, (n_clips, n_chans, ...), has this shape, is of floats and is finite."""
-    if array.shape != shape or array.dtype.kind != "f":
+    """Raise BadInput unless every clip is of finite floats and of its shape, (n_chans, length, *tail).
+
+    A clip may be empty, (n_chans, 0, *tail), where a repair says so.
+    """
+    if len(found.clips) != len(lengths):
         raise BadInput(
-            f"{source}: {subject} has shape {array.shape} of {array.dtype}",
-            allowed=f"shape {shape} of float32 or float64",
+            f"{file}: {subject} has {len(found.clips)} clips",
+            allowed=f"{len(lengths)} clips",
             do="fetch the file again, or convert it to the published shape",
         )
-    # float64 values beyond float32 would become infinite on conversion
-    bad = ~(np.abs(array) <= np.finfo(np.float32).max)
-    if bad.any():
-        clip, channel = np.argwhere(bad)[0][:2]
-        n_bad = int(bad.any(axis=tuple(range(2, array.ndim))).sum())
+    n_bad, first = 0, None
+    for number, (clip, length) in enumerate(zip(found.clips, lengths, strict=True)):
+        empty = bool(found.repairs) and clip.shape[1:2] == (0,)
+        shape = (len(ch_names), 0 if empty else length, *tail)
+        if clip.shape != shape or clip.dtype.kind != "f":
+            raise BadInput(
+                f"{file}: {subject}, clip {number + 1}, has shape {clip.shape} of {clip.dtype}",
+                allowed=f"shape {shape} of float32 or float64",
+                do="fetch the file again, or convert it to the published shape",
+            )
+        # float64 values beyond float32 would become infinite on conversion
+        if clip.size and not float(np.abs(clip).max()) <= np.finfo(np.float32).max:
+            bad = ~(np.abs(clip) <= np.finfo(np.float32).max)
+            first = first or (number, int(np.argwhere(bad)[0][0]), clip[bad][0])
+            n_bad += int(bad.any(axis=tuple(range(1, clip.ndim))).sum())
+    if first:
+        number, channel, value = first
         raise BadInput(
-            f"{source}: {subject}, clip {clip + 1}, channel {ch_names[channel]} holds {array[bad][0]}"
-            f" (as do {n_bad} of {shape[0] * shape[1]} channels and clips in all)",
+            f"{file}: {subject}, clip {number + 1}, channel {ch_names[channel]} holds {value}"
+            f" (as do {n_bad} of {len(lengths) * len(ch_names)} channels and clips in all)",
             allowed="finite numbers",
             do="interpolate the channel, or remove the subject's file",
         )
 
 
-def check_microvolts(array: np.ndarray, *, subject: str, source: Path) -> None:
-    """Raise BadInput where a signal, (n_clips, n_chans, n_times), cannot be EEG in µV: most likely it is in V."""
+def check_microvolts(clips: Sequence[np.ndarray], *, ch_names: tuple[str, ...], subject: str, file: Path) -> None:
+    """Raise BadInput where signals, (n_chans, n_times) a clip, cannot be EEG in µV, or a channel never varies."""
     low, high = PLAUSIBLE_RMS_UV
-    rms = float(np.median(array.std(axis=-1)))
+    sd = np.array([clip.std(axis=-1) for clip in clips if clip.size])
+    if not sd.size:
+        raise BadInput(
+            f"{file}: {subject} has no clip with a recording", allowed="1 or more", do="remove the subject's files"
+        )
+    rms = float(np.median(sd))
     if not low <= rms <= high:
         raise BadInput(
-            f"{source}: {subject} has a median root mean square of {rms:.3g}",
+            f"{file}: {subject} has a median root mean square of {rms:.3g}",
             allowed=f"{low:g} to {high:g} µV",
             do="convert the recording to µV (1 V is 1,000,000 µV), or remove the subject's file",
+        )
+    flat = np.flatnonzero((sd == 0).all(axis=0))
+    if flat.size:
+        raise BadInput(
+            f"{file}: {subject}: flat in every clip: {', '.join(ch_names[channel] for channel in flat)}",
+            allowed="channels that vary",
+            do="interpolate the channel (a processing with interpolate='detected'), or remove the subject's file",
         )

@@ -28,6 +28,7 @@ from valence.faced_files import (
 )
 from valence.features import differential_entropy
 from valence.once import build_once
+from valence.processing import Processing
 from valence.simulation import World, plant, presentation_order, simulate_subject
 
 TRUTH = "truth.json"
@@ -44,8 +45,8 @@ class Simulated(FacedFiles):
     licence = "made here; no restriction"
     doi = "10.3389/fnins.2013.00267"
 
-    def __init__(self, root: Path | None):
-        super().__init__(root)
+    def __init__(self, root: Path | None, *, processing: Processing | None = None):
+        super().__init__(root, processing=processing)
         subjects = tuple(self.truth["subjects"])
         for input in self.inputs:
             if self.subjects(input) != subjects:

@@ -1,0 +1,120 @@
+"""Recordings, once: a data set read, checked and converted for training, and an audit of how it would be split.
+
+python jobs/prepare_data.py --dataset faced --data-root DIR --out DIR
+Prints windows or samples of each part, repairs, and which subjects, clips, films, cohorts, sampling rates and blocks
+lie on both sides. The same command again finds everything done. Sweeps use the result with --prepared DIR/prepared.
+Exit codes: 0 done, 2 bad input, 3 interrupted and resumable.
+"""
+
+import json
+import signal
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import tyro
+
+from valence.errors import BadInput
+
+Word = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Read, check and convert a data set once, and say what its split leaks."""
+
+    dataset: str
+    """simulated, faced, faced_raw, faced_bids or seed_v, or one of a plug-in"""
+    out: str
+    """folder of the result"""
+    data_root: Word = None
+    """folder of the recordings; a simulated cohort is written into --out where not given"""
+    inputs: Word = None
+    """windows, de, psd, with commas; all that are on disk where not given"""
+    split: str = "cohort-balanced"
+    """standard; cohort-balanced:K, leave-subjects-out:K/N, leave-clip-out:K, leave-film-out:K, time-blocked:K"""
+    protocol: Word = None
+    """windows as published (see the README); 10-s windows at 200 Hz where not given"""
+    window_s: float | None = None
+    """length of windows, seconds, in place of the protocol's"""
+    sfreq_hz: float | None = None
+    """rate of windows, Hz, in place of the protocol's"""
+    world: str = "saturated"
+    """of a simulated cohort: saturated, unsaturated or no_axis"""
+    n_subjects: int | None = None
+    """of a simulated cohort, 3 to 123; those of the world where not given"""
+    workers: int | None = None
+    """subjects converted at once; one a core where not given"""
+    plugin: Word = None
+    """your own modules, with commas, that register a data set"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    parsed = Annotated[Options, tyro.conf.FlagCreatePairsOff]
+    options = tyro.cli(parsed, args=arguments, prog="prepare_data.py", description=Options.__doc__)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        _run(options)
+    except BadInput as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted: converted subjects are kept. Go on with the same command", file=sys.stderr)
+        return 3
+    return 0
+
+
+def _run(options: Options) -> None:
+    from cluster.preparation import prepare_all
+    from jobs.terminal import Terminal, audit_table, console
+
+    terminal = Terminal()
+    try:
+        found = prepare_all(
+            options.dataset,
+            data_root=options.data_root,
+            out=Path(options.out),
+            inputs=options.inputs,
+            split=options.split,
+            protocol=options.protocol,
+            window_s=options.window_s,
+            sfreq_hz=options.sfreq_hz,
+            world=options.world,
+            n_subjects=options.n_subjects,
+            workers=options.workers,
+            plugins=options.plugin,
+            listener=terminal,
+        )
+    finally:
+        terminal.cells_end()
+    for result in found:
+        console.print()
+        console.print(f"[bold]{result.stored}[/bold]  {result.prepared.folder}", highlight=False)
+        console.print("  " + "; ".join(result.manifest["steps"]), markup=False)
+        counts = " / ".join(f"{count:,}" for count in result.counts)
+        console.print(f"  {counts} samples to train, validate and test ({result.split.name})", markup=False)
+        if result.published is not None:
+            published = " / ".join(f"{count:,}" for count in result.published)
+            told = "as published" if result.published == result.counts else f"published: {published}"
+            console.print(f"  {told}", markup=False)
+        repairs = [text for texts in result.manifest["repairs"].values() for text in texts]
+        for text in repairs[:10]:
+            console.print(f"  repaired: {text}", markup=False)
+        if len(repairs) > 10:
+            console.print(f"  and {len(repairs) - 10} more repairs, all in manifest.json", markup=False)
+        console.print(audit_table(result.audit, title="what lies on both sides of the split"))
+        assert result.prepared.folder is not None
+        path = result.prepared.folder / f"audit-{result.split.name.replace(':', '-').replace('/', '-')}.json"
+        path.write_text(json.dumps([asdict(finding) for finding in result.audit], indent=1) + "\n", encoding="utf-8")
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())
