@@ -1,26 +1,35 @@
 """Stage paraphrases: stories and an engine in, a table of n texts per story out, with what was dropped and why.
 
 Every text is an independent call with a seed of its own, derived from (seed, story, index, attempt), so a text does
-not depend on which others were asked for. An index whose text is dropped is asked again with the next attempt.
+not depend on which others were asked for. An index whose text is dropped is asked again with the next attempt. The
+table grows story by story and can be handed back, to go on where a run was killed.
 """
 
+import dataclasses
+import itertools
 import logging
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import pandas as pd
 
 from valence.cell import derive_seed
-from valence.distance import StoryDistance
+from valence.distance import choose_encoder, make_distance
 from valence.errors import BadInput
-from valence.stories import OPENINGS, Story, grammatical_person, named_emotions
+from valence.paraphrase_filter import StoryFilter, check_paraphrasing, first_paragraph
+from valence.stories import OPENINGS, Story
 
 logger = logging.getLogger(__name__)
 
 PROMPT = "Rewrite this text in other words.\n\n{text}"
-COLUMNS = ("story", "emotion", "set", "text", "kept", "reason", "round", "seed", "n_tokens", "distance")
+COLUMNS = (
+    "story", "emotion", "set", "text", "kept", "reason", "round", "seed", "n_tokens", "distance", "encoder", "writer",
+)  # fmt: skip
+REQUESTS_AT_ONCE = 256
+"""asked for together, and then saved; whole stories, so a few more"""
+MIN_KEPT = 3
+"""below this a class centroid is one text's accident"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +42,9 @@ class Paraphrasing:
     """as in the study"""
     min_tokens: int = 5
     max_tokens: int = 80
-    """length of a kept text, in tokens of the LLM"""
+    """length of a kept text, in tokens of the LLM that writes"""
     min_distance: float = 0.10
-    """TF-IDF cosine distance from the story, our stand-in for the study's SBERT distance"""
+    """cosine distance from the story; the study's, by SBERT"""
     min_distance_between: float = 0.05
     """the same, from the paraphrases of the story that were kept before"""
     rounds: int = 10
@@ -43,6 +52,36 @@ class Paraphrasing:
     prompt: str = PROMPT
     with_opening: bool = True
     """the answer is begun for the LLM with the set's opening words, which holds person and opening fixed"""
+    encoder: str = "tf-idf"
+    """what distances are measured with: "tf-idf", our stand-in that needs no package, or "minilm" """
+    drop_commentary: bool = False
+    """drop texts that speak of themselves ("This is a scene of …"), which very small LLMs write"""
+
+    def __post_init__(self) -> None:
+        check_paraphrasing(self)
+
+    def identity(self) -> dict[str, object]:
+        """Everything that decides the texts, JSON-able.
+
+        encoder and drop_commentary count only where they are not the default: with it, texts are those of before.
+        """
+        fields = dataclasses.asdict(self)
+        later = {item.name: item.default for item in dataclasses.fields(self) if item.name in _LATER}
+        return {name: value for name, value in fields.items() if name not in later or value != later[name]}
+
+
+_LATER = ("encoder", "drop_commentary")
+
+
+def study_paraphrasing(n: int = 50, encoder: str = "auto") -> Paraphrasing:
+    """The study's settings: the sentence encoder where it is installed ("auto"), and no commentary.
+
+    Sentence vectors of two honest paraphrases lie closer than their words: what is nearer than .02 is a copy.
+    Raises as `valence.distance.choose_encoder`.
+    """
+    chosen = choose_encoder(encoder)
+    between = 0.02 if chosen == "minilm" else 0.05
+    return Paraphrasing(n=n, encoder=chosen, min_distance_between=between, drop_commentary=True)
 
 
 @dataclass(frozen=True)
@@ -70,44 +109,71 @@ class Writer(Protocol):
     def count_tokens(self, texts: Sequence[str]) -> list[int]: ...
 
 
+@dataclass(frozen=True)
+class Slot:
+    """A text that is wanted, and which attempt at it this is."""
+
+    story: Story
+    index: int
+    attempt: int = 0
+
+    def request(self, how: Paraphrasing, seed: int) -> Request:
+        opening = OPENINGS.get(self.story.set, "") if how.with_opening else ""
+        own_seed = derive_seed(f"{seed}/{self.story.id}/{self.index}", f"paraphrase/{self.attempt}")
+        return Request(how.prompt.format(text=self.story.text), opening, own_seed)
+
+
 def paraphrase(
     stories: Sequence[Story],
     writer: Writer,
     *,
     how: Paraphrasing,
     seed: int = 0,
+    author: str = "",
+    done: pd.DataFrame | None = None,
+    on_table: Callable[[pd.DataFrame], None] = lambda table: None,
     on_event: Callable[[str], None] = logger.info,
 ) -> pd.DataFrame:
-    """Paraphrases of all stories, asked for in one batch a round.
+    """Paraphrases of all stories, asked for some stories at once, round by round.
+
+    Parameters
+    ----------
+    author : name of the LLM that writes, for the table.
+    done : what `on_table` was given last by a run of the same stories, settings and seed; its texts are not asked for.
+    on_table : receives the table so far, each time it has grown.
 
     Returns
     -------
-    DataFrame with the columns story, emotion, set, text, kept, reason (empty where kept), round, seed, n_tokens and
-    distance (from the story, 0 … 1): every text the LLM gave, the dropped ones too.
+    DataFrame with the columns story, emotion, set, text, kept, reason (empty where kept), round, seed, n_tokens,
+    distance (from the story, 0 … 1), encoder (of the distance) and writer: every text, the dropped ones too.
 
-    Raises BadInput where fewer than 3 texts of a story pass after all rounds.
+    Raises BadInput for no stories, or where fewer than 3 texts of a story pass after all rounds.
     """
-    distances = StoryDistance(stories)
-    filters = {story.id: _StoryFilter(story, how, distances) for story in stories}
-    missing = [(story, index) for story in stories for index in range(how.n)]
+    if not stories:
+        raise BadInput("no stories to paraphrase", allowed="at least one", do="give stories, see valence.stories")
+    judge = _Judge(stories, how, author)
+    known = _by_seed(done)
+    missing = [Slot(story, index) for story in stories for index in range(how.n)]
     rows: list[dict] = []
     for attempt in range(how.rounds):
         if not missing:
             break
         on_event(f"paraphrases: round {attempt + 1} of at most {how.rounds}, {len(missing)} to write")
-        requests = [_request(story, index, attempt, how, seed) for story, index in missing]
-        answers = writer.generate(requests, temperature=how.temperature, max_new_tokens=how.max_tokens)
-        texts = [first_paragraph(answer.text) for answer in answers]
-        still = []
-        for slot, request, text, n_tokens in zip(missing, requests, texts, writer.count_tokens(texts), strict=True):
-            story = slot[0]
-            reason, distance = filters[story.id].judge(text, n_tokens)
-            row = (story.id, story.emotion, story.set, text, not reason, reason, attempt, request.seed)
-            rows.append(dict(zip(COLUMNS, (*row, n_tokens, distance), strict=True)))
-            if reason:
-                still.append(slot)
+        still: list[Slot] = []
+        for slots in _portions(missing):
+            requests = [slot.request(how, seed) for slot in slots]
+            new = [known[request.seed] for request in requests if request.seed in known]
+            if len(new) == len(requests):
+                judge.remember(new)
+            else:
+                answers = writer.generate(requests, temperature=how.temperature, max_new_tokens=how.max_tokens)
+                texts = [first_paragraph(answer.text) for answer in answers]
+                new = judge.rows(slots, requests, texts, writer.count_tokens(texts))
+            rows += new
+            on_table(_table(rows))
+            still += [replace(slot, attempt=attempt + 1) for slot, row in zip(slots, new) if not row["kept"]]
         missing = still
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table = _table(rows)
     _require_enough(table, stories)
     return table
 
@@ -118,92 +184,55 @@ def shortfall(table: pd.DataFrame, n: int) -> dict[str, int]:
     return {str(story): int(count) for story, count in kept.items() if count < n}
 
 
-MIN_KEPT = 3
-"""below this a class centroid is one text's accident"""
+class _Judge:
+    """Turns answers into rows of the table, by one filter for each story."""
 
-_LABEL = re.compile(
-    r"^\W*(?:sure|certainly|of course|here(?:'s| is| are)|(?:re)?written|rewrite|paraphrased?|new text|revised|"
-    r"in other words)\b[^\n]{0,80}?:\s*",
-    re.IGNORECASE,
-)
-_REFUSAL = re.compile(
-    r"\b(?:i(?:'m| am) (?:sorry|unable|not able|glad|happy)|i (?:can(?:no|')t|apologi[sz]e|don't understand)|as an ai|"
-    r"language model|happy to help|the (?:original|new|given) text|paraphras\w+|rewrit\w+|the meaning|past tense)\b",
-    re.IGNORECASE,
-)
+    def __init__(self, stories: Sequence[Story], how: Paraphrasing, author: str):
+        self._distances = make_distance(how.encoder, stories)
+        self._filters = {story.id: StoryFilter(story, how, self._distances) for story in stories}
+        self._facts = {"encoder": how.encoder, "writer": author}
 
+    def remember(self, rows: Sequence[dict]) -> None:
+        """Rows of an earlier run, in order."""
+        for row in rows:
+            if row["kept"]:
+                self._filters[row["story"]].remember(row["text"])
 
-def first_paragraph(answer: str) -> str:
-    """The first paragraph of an answer, without a label such as "Here is a paraphrase:" or enclosing quotes."""
-    text = answer.strip()
-    for _ in range(2):
-        text = _LABEL.sub("", text, count=1).strip()
-    text = " ".join(text.split("\n", 1)[0].split())
-    quoted = len(text) > 1 and text[0] in '"“' and text[-1] in '"”' and not set(text[1:-1]) & set('"“”')
-    return text[1:-1].strip() if quoted else text
-
-
-class _StoryFilter:
-    """Judges the texts of one story in order; remembers the ones it kept."""
-
-    def __init__(self, story: Story, how: Paraphrasing, distances: StoryDistance):
-        self._story = story
-        self._how = how
-        self._distances = distances
-        self._person = grammatical_person(story.text)
-        self._kept: list[str] = []
-
-    def judge(self, text: str, n_tokens: int) -> tuple[str, float]:
-        """Why the text is dropped (empty: it is kept), and its distance from the story."""
-        distance = float(self._distances(text, [self._story.text])[0]) if text else 1.0
-        reason = self._reason(text, n_tokens, distance)
-        if not reason:
-            self._kept.append(text)
-        return reason, distance
-
-    def _reason(self, text: str, n_tokens: int, distance: float) -> str:
-        how = self._how
-        if n_tokens < how.min_tokens:
-            return "too short"
-        if _REFUSAL.search(text) or _LABEL.match(text):
-            return "speaks about the task"
-        if n_tokens > how.max_tokens:
-            return "too long"
-        # The activation is read at the last token: every text has to end alike, and to be finished.
-        if not text.endswith("."):
-            return "no full stop at the end"
-        if share_of_ascii_letters(text) < 0.7:
-            return "another language"
-        if named_emotions(text):
-            return "names an emotion"
-        if loops(text):
-            return "repeats itself"
-        if grammatical_person(text) != self._person:
-            return "another person"
-        if distance < how.min_distance:
-            return "copies the story"
-        if self._kept and self._distances(text, self._kept).min() < how.min_distance_between:
-            return "copies another paraphrase"
-        return ""
+    def rows(
+        self, slots: Sequence[Slot], requests: Sequence[Request], texts: Sequence[str], n_tokens: Sequence[int]
+    ) -> list[dict]:
+        self._distances.prepare(texts)
+        rows = []
+        for slot, request, text, count in zip(slots, requests, texts, n_tokens, strict=True):
+            story = slot.story
+            reason, distance = self._filters[story.id].judge(text, count)
+            row = {"story": story.id, "emotion": story.emotion, "set": story.set, "text": text, "kept": not reason}
+            row |= {"reason": reason, "round": slot.attempt, "seed": request.seed, "n_tokens": count}
+            rows.append(row | {"distance": distance} | self._facts)
+        return rows
 
 
-def share_of_ascii_letters(text: str) -> float:
-    """Share of a text's characters that are a–z, A–Z or a blank; 0 for an empty text."""
-    plain = sum(character.isascii() and (character.isalpha() or character.isspace()) for character in text)
-    return plain / len(text) if text else 0.0
+def _portions(missing: Sequence[Slot]) -> Iterator[list[Slot]]:
+    """Slots of whole stories, at least REQUESTS_AT_ONCE together but for the last."""
+    portion: list[Slot] = []
+    for _, of_story in itertools.groupby(missing, key=lambda slot: slot.story.id):
+        portion += of_story
+        if len(portion) >= REQUESTS_AT_ONCE:
+            yield portion
+            portion = []
+    if portion:
+        yield portion
 
 
-def loops(text: str) -> bool:
-    """True where more than a fifth of the three-word sequences of a text are repetitions."""
-    words = re.findall(r"[\w']+", text.lower())
-    triples = list(zip(words, words[1:], words[2:], strict=False))
-    return len(triples) > 0 and len(set(triples)) < 0.8 * len(triples)
+def _by_seed(done: pd.DataFrame | None) -> dict[int, dict]:
+    """Rows of an earlier run by the seed of their request, which is of (seed, story, index, attempt) alone."""
+    if done is None or not set(COLUMNS) <= set(done.columns):
+        return {}
+    return {int(row["seed"]): row for row in done[list(COLUMNS)].to_dict("records")}
 
 
-def _request(story: Story, index: int, attempt: int, how: Paraphrasing, seed: int) -> Request:
-    opening = OPENINGS.get(story.set, "") if how.with_opening else ""
-    identity = f"{seed}/{story.id}/{index}"
-    return Request(how.prompt.format(text=story.text), opening, derive_seed(identity, f"paraphrase/{attempt}"))
+def _table(rows: list[dict]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _require_enough(table: pd.DataFrame, stories: Sequence[Story]) -> None:

@@ -4,7 +4,7 @@ Nine emotions, two sets. Within a set all stories share the scene (a parcel open
 build of their two sentences, grammatical person and number of its pronouns, tense, opening words and, within two
 words, length, so that none of these can be mistaken for valence: set a speaks to "you", set b tells of "she". The
 published set of one story per class does not hold this, and there the axis follows the person. The emotion is shown
-and never named, not by a near-synonym either.
+and never named, not by a near-synonym either. `nonce_stories` keeps all of that and takes the meaning away.
 """
 
 import csv
@@ -13,7 +13,10 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from valence.cell import canonical_hash
+import numpy as np
+
+from valence.cell import canonical_hash, derive_seed
+from valence.function_words import is_function_word
 
 EMOTIONS = ("anger", "disgust", "fear", "sadness", "neutral", "amusement", "inspiration", "joy", "tenderness")
 """the nine classes of FACED; their order is the order of every array over classes"""
@@ -88,3 +91,55 @@ def grammatical_person(text: str) -> int:
     """
     told = _QUOTED.sub(" ", text)
     return next((person for person, pronouns in _PERSONS.items() if pronouns.search(told)), 0)
+
+
+_CONTENT = re.compile(r"[A-Za-z]+(?:['’][A-Za-z]+)?")
+_ENDINGS = ("ing", "ed", "'s", "’s", "ly", "s")
+"""kept, so that a sentence keeps its grammar and tense"""
+_LISTED = """
+amaze amazed amazon aziz belize benz biz blaze daze dazed dozen eliza gaza gaze gazed gazing gomez kazan laz laze
+lazed liz liza lopez luz luzon magazine maze mazed menz minimize munoz nazi nunez ozone paz pizza vez viz zag zagged
+zane zap zapped zeal zed zeke zen zev zip zip zone zoned zoning zulu
+"""
+_REAL_WORDS = frozenset(_LISTED.split())
+"""what the generator could make and English has"""
+
+
+def nonce_text(text: str, seed: int = 0) -> str:
+    """The text with every content word replaced by a pronounceable nonce word of the same length.
+
+    Function words, punctuation, capitals and the endings -ed, -ing, -ly, -s and 's stay, and with them person, tense,
+    length and build. A word has the same nonce word in every text of one seed, so texts still differ from each other
+    as much as before; what they tell of is gone.
+    """
+    return _CONTENT.sub(lambda match: _nonce_of(match.group(), seed), text)
+
+
+def nonce_stories(stories: tuple[Story, ...] | None = None, seed: int = 0) -> tuple[Story, ...]:
+    """The stories as nonce texts, under ids of their own; emotion and set are those of the source."""
+    rows = load_stories() if stories is None else stories
+    return tuple(Story(f"{row.id}-nonce{seed}", row.emotion, nonce_text(row.text, seed), row.set) for row in rows)
+
+
+def _nonce_of(word: str, seed: int) -> str:
+    lower = word.lower()
+    if len(word) < 3 or is_function_word(word):
+        return word
+    ending = next((ending for ending in _ENDINGS if lower.endswith(ending) and len(lower) - len(ending) >= 3), "")
+    stem = lower[: len(lower) - len(ending)]
+    random = np.random.default_rng(derive_seed(f"{seed}/{stem}", "nonce"))
+    while True:
+        letters = _syllables(len(stem), random)
+        if letters not in _REAL_WORDS and letters + ending not in _REAL_WORDS:
+            break
+    made = letters + ending
+    return "".join(new.upper() if old.isupper() else new for old, new in zip(word, made, strict=True))
+
+
+def _syllables(length: int, random: np.random.Generator) -> str:
+    """Consonants and vowels in turn, with a z among them, which few English words have."""
+    while True:
+        first = int(random.integers(2))
+        letters = "".join(random.choice(list(("bdgklmnpvz", "aeiou")[(first + place) % 2])) for place in range(length))
+        if "z" in letters:
+            return letters

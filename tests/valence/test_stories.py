@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from valence.function_words import is_function_word, share_of_function_words
 from valence.stories import (
     EMOTIONS,
     NEGATIVE,
@@ -13,6 +14,8 @@ from valence.stories import (
     grammatical_person,
     load_stories,
     named_emotions,
+    nonce_stories,
+    nonce_text,
     stories_hash,
 )
 
@@ -99,3 +102,61 @@ def test_hash_follows_every_field():
         Story("x", first.emotion, first.text, first.set),
     ):
         assert stories_hash((changed, *stories[1:])) != stories_hash()
+
+
+NONCE = nonce_stories(seed=1)
+
+
+@pytest.mark.parametrize(("story", "nonce"), list(zip(load_stories(), NONCE, strict=True)), ids=lambda story: story.id)
+def test_a_nonce_story_keeps_build_and_function_words_and_loses_every_content_word(story, nonce):
+    assert (nonce.emotion, nonce.set) == (story.emotion, story.set)
+    assert re.sub(r"[A-Za-z]", "x", nonce.text) == re.sub(r"[A-Za-z]", "x", story.text), "lengths and punctuation"
+    assert grammatical_person(nonce.text) == grammatical_person(story.text)
+    before, after = re.findall(r"[\w']+", story.text), re.findall(r"[\w']+", nonce.text)
+    for word, new in zip(before, after, strict=True):
+        assert (word == new) == (is_function_word(word) or len(word) < 3), (word, new)
+        assert word[0].isupper() == new[0].isupper()
+        assert not (word.endswith("ed") and len(word) > 4) or new.endswith("ed") or is_function_word(word)
+
+
+def test_nonce_words_are_one_to_a_word_and_another_for_another_seed():
+    texts = [story.text for story in NONCE if story.set == "a"]
+    assert len({" ".join(text.split()[:6]) for text in texts}) == 1, "the shared opening is still shared"
+    assert len(set(texts)) == 9
+    assert nonce_text("The parcel. Parcels.", 1).lower().count(nonce_text("parcel", 1)) == 2
+    assert nonce_text("parcel", 1) != nonce_text("parcel", 2)
+    assert nonce_stories(seed=1) == NONCE
+    assert {story.text for story in nonce_stories(seed=2)}.isdisjoint(story.text for story in NONCE)
+
+
+def test_nonce_words_are_not_english_words():
+    """Against the words of a sentence encoder's vocabulary, which are the frequent ones."""
+    from valence.sentence_encoder import find_sentence_encoder
+
+    folder = find_sentence_encoder()
+    if folder is None:
+        pytest.skip("the sentence encoder, whose vocabulary is the reference, is not installed")
+    english = {word for word in (folder / "vocab.txt").read_text().split() if re.fullmatch("[a-z]{3,}", word)}
+    made = {nonce_text(word, seed) for word in sorted(english)[::20] if not is_function_word(word) for seed in range(2)}
+    assert len(made) > 1500
+    assert not made & english
+    assert all(re.search("[aeiou]", word) and not re.search("[b-df-hj-np-tv-z]{4}", word) for word in made)
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [
+        ("You should have seen her.", 0.8),
+        ("She didn't, he can’t.", 1.0),
+        ("Hier soir tu as ouvert le colis de ton frère dans la cuisine.", 0.08),
+        ("Zebras graze.", 0.0),
+        ("", 0.0),
+    ],
+)
+def test_share_of_function_words(text, share):
+    assert share_of_function_words(text) == pytest.approx(share, abs=0.01)
+
+
+@pytest.mark.parametrize("story", load_stories(), ids=lambda story: story.id)
+def test_stories_are_english_by_their_function_words(story):
+    assert 0.45 < share_of_function_words(story.text) < 0.6
