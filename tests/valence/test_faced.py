@@ -165,7 +165,7 @@ def test_wrong_shape_and_integers_are_refused(tmp_path):
     add_de(tmp_path, "sub001.pkl", np.ones(DE, dtype=np.int64))
     with pytest.raises(BadInput, match=r"sub000\.pkl: its array has shape \(27, 32, 30, 5\)"):
         Faced(tmp_path).load("sub000", "de")
-    with pytest.raises(BadInput, match=r"sub001\.pkl: sub001 has shape .* of int64"):
+    with pytest.raises(BadInput, match=r"sub001\.pkl: sub001, clip 1, has shape .* of int64"):
         Faced(tmp_path).load("sub001", "de")
 
 

@@ -16,15 +16,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from valence import conversion
 from valence import prepared as module
 from valence.cell import Recipe
 from valence.datasets import DATASETS
+from valence.datasets.base import Part, Recording
 from valence.datasets.faced import Faced
 from valence.datasets.simulated import Simulated, write_cohort
 from valence.errors import BadInput
 from valence.faced_files import write_array
-from valence.prepared import prepare, signal_spec
+from valence.prepared import prepare, read_manifest, rows_of, signal_spec
 from valence.preprocessing import cut_windows
+from valence.processing import Processing
+from valence.splits import make_split
 
 RECIPE = Recipe(name="short", epochs=1, sfreq_hz=100, window_s=5, stride_s=10)
 
@@ -82,7 +86,7 @@ def test_arrays_are_read_only(cohort, tmp_path):
 
 def test_a_second_call_converts_nothing_and_is_quick(cohort, tmp_path, monkeypatch):
     first = prepare(cohort, "windows", RECIPE, tmp_path)
-    monkeypatch.setattr(module, "_convert", None)
+    monkeypatch.setattr(module, "convert", None)
     start = time.perf_counter()
     again = prepare(Simulated(cohort.root), "windows", RECIPE, tmp_path)
     assert time.perf_counter() - start < 0.3
@@ -125,6 +129,7 @@ def test_a_changed_file_is_converted_again(cohort, tmp_path):
 
 READER = """
 from valence.datasets import DATASETS
+from valence.datasets.base import Recording
 from valence.datasets.faced import Faced
 
 @DATASETS.register("mine")
@@ -132,7 +137,7 @@ class Mine(Faced):
     name = "mine"
 
     def load(self, subject, input):
-        return super().load(subject, input) + {shift}
+        return Recording(super().load(subject, input).clips + {shift})
 """
 
 
@@ -189,9 +194,9 @@ def test_bad_files_are_named_and_leave_nothing_behind(cohort, tmp_path):
 def test_a_data_set_from_outside_is_checked_too(cohort, tmp_path):
     class Careless(Simulated):
         def load(self, subject, input):
-            return np.zeros((28, 32, 30, 4), dtype=np.float32)
+            return Recording(np.zeros((28, 32, 30, 4), dtype=np.float32))
 
-    with pytest.raises(BadInput, match=r"sub000 has shape \(28, 32, 30, 4\)"):
+    with pytest.raises(BadInput, match=r"sub000, clip 1, has shape \(32, 30, 4\)"):
         prepare(Careless(cohort.root), "de", RECIPE, tmp_path)
 
 
@@ -220,35 +225,144 @@ def test_the_manifest_says_what_it_holds(cohort, tmp_path):
     assert facts["hash"] == ready.hash
     assert facts["subject_names"] == list(ready.subject_names)
     assert facts["spec"] == json.loads(json.dumps(dataclasses.asdict(ready.spec)))
+    (source,) = facts["made_from"]["sources"]["sub061"]
+    path = cohort.root / source["file"]
+    assert source["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert source["bytes"] == path.stat().st_size
+    assert facts["versions"]["numpy"] == np.__version__
 
 
-def test_a_killed_conversion_is_done_again(cohort, tmp_path, monkeypatch):
-    convert = module._samples
+def test_a_killed_conversion_goes_on_after_the_last_subject(cohort, tmp_path, monkeypatch):
+    convert_subject, asked = conversion.convert_subject, []
 
     def killed(dataset, subject, *arguments):
-        if subject == "sub062":
+        asked.append(subject)
+        if subject == "sub062" and len(asked) == 3:
             raise KeyboardInterrupt
-        return convert(dataset, subject, *arguments)
+        return convert_subject(dataset, subject, *arguments)
 
-    monkeypatch.setattr(module, "_samples", killed)
+    monkeypatch.setattr(conversion, "convert_subject", killed)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(cohort, "de", RECIPE, tmp_path)
+    (partial,) = tmp_path.glob(".*partial")
+    with (partial / "x.npy").open("ab") as file:
+        file.write(b"half a subject")
+    with (partial / "journal.jsonl").open("a") as file:
+        file.write('{"subject": "sub0')
+    told = []
+    again = prepare(cohort, "de", RECIPE, tmp_path, on_subject=lambda done, total: told.append((done, total)))
+    assert asked == ["sub000", "sub061", "sub062", "sub062"]
+    assert told == [(2, 3), (3, 3)]
+    assert again.hash == prepare(cohort, "de", RECIPE, tmp_path / "fresh").hash
+    for number, subject in enumerate(again.subject_names):
+        np.testing.assert_array_equal(again.x[28 * number : 28 * number + 28], cohort.load(subject, "de").clips)
+    assert sorted(path.name for path in again.folder.iterdir()) == ["manifest.json", "samples.parquet", "x.npy"]
+
+
+@pytest.mark.parametrize("written", [b"", b"\x93NUM"])
+def test_a_conversion_killed_in_its_first_bytes_begins_anew(cohort, tmp_path, monkeypatch, written):
+    def killed(*_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(conversion, "convert_subject", killed)
     with pytest.raises(KeyboardInterrupt):
         prepare(cohort, "de", RECIPE, tmp_path)
     monkeypatch.undo()
-    again = prepare(cohort, "de", RECIPE, tmp_path)
-    assert again.hash == prepare(cohort, "de", RECIPE, tmp_path / "fresh").hash
-    np.testing.assert_array_equal(again.x[-28:], cohort.load("sub062", "de").clips)
+    (partial,) = tmp_path.glob(".*partial")
+    (partial / "x.npy").write_bytes(written)
+    assert prepare(cohort, "de", RECIPE, tmp_path).hash == prepare(cohort, "de", RECIPE, tmp_path / "fresh").hash
+
+
+def test_processes_side_by_side_write_the_same_bytes(cohort, tmp_path):
+    one = prepare(cohort, "windows", RECIPE, tmp_path / "one", workers=1)
+    two = prepare(cohort, "windows", RECIPE, tmp_path / "two", workers=2)
+    assert two.hash == one.hash
+    for name in ("x.npy", "samples.parquet", "manifest.json"):
+        assert (two.folder / name).read_bytes() == (one.folder / name).read_bytes()
+
+
+class Uneven(Simulated):
+    """Clips of two lengths, one of them missing."""
+
+    name = "uneven"
+    clip_seconds = (30.0,) * 27 + (12.0,)
+
+    def read(self, subject, input):
+        clips = list(super().read(subject, input).clips)
+        per_second = clips[0].shape[1] // 30
+        clips[27] = clips[27][:, : 12 * per_second]
+        repairs = ()
+        if subject == "sub061":
+            clips[3], repairs = clips[3][:, :0], ("sub061.pkl: clip 4 was not recorded",)
+        return Recording(clips, repairs)
+
+
+def test_clips_of_any_length_are_cut_and_a_missing_one_is_told(cohort, tmp_path):
+    uneven = Uneven(cohort.root)
+    ready = prepare(uneven, "windows", RECIPE, tmp_path)
+    counts = np.bincount(ready.clips)
+    assert counts[3] == 2 * 3
+    assert counts[27] == 3 * 1
+    assert len(ready.x) == 3 * (27 * 3 + 1) - 3
+    last = np.flatnonzero((ready.subjects == 1) & (ready.clips == 27))
+    assert ready.begins[last].tolist() == [0]
+    assert ready.ends[last].tolist() == [5 / 12]
+    np.testing.assert_allclose(
+        ready.x[last[0]], cut_windows(uneven.load("sub061", "windows").clips[27][None], sfreq=250, recipe=RECIPE)[0, 0]
+    )
+    assert read_manifest(ready)["repairs"] == {"sub061": ["sub061.pkl: clip 4 was not recorded"]}
+    long = prepare(uneven, "windows", dataclasses.replace(RECIPE, window_s=15, stride_s=15), tmp_path)
+    assert 27 not in long.clips
+    assert "shorter than a window and left out: clip 28" in read_manifest(long)["repairs"]["sub000"][0]
+
+
+def test_band_features_of_uneven_clips_are_cut_into_steps(cohort, tmp_path):
+    uneven = Uneven(cohort.root)
+    steps = prepare(uneven, "de", RECIPE, tmp_path)
+    assert steps.x.shape[1:] == (32, 1, 5)
+    assert len(steps.x) == 3 * (27 * 30 + 12) - 30
+    tens = prepare(uneven, "de", dataclasses.replace(RECIPE, de_window_s=10), tmp_path)
+    assert tens.x.shape == (3 * (27 * 3 + 1) - 3, 32, 10, 5)
+    np.testing.assert_array_equal(tens.x[1], uneven.load("sub000", "de").clips[0][:, 10:20])
+    with pytest.raises(BadInput, match="a multiple of 1 s"):
+        prepare(uneven, "de", dataclasses.replace(RECIPE, de_window_s=2.5), tmp_path)
+
+
+def test_a_part_of_a_split_gets_the_samples_that_lie_within_it(cohort, tmp_path):
+    ready = prepare(cohort, "windows", dataclasses.replace(RECIPE, stride_s=5), tmp_path)
+    for turn in range(3):
+        split = make_split(cohort, "windows", f"time-blocked:{turn}")
+        rows = [rows_of(ready, part) for part in (split.train, split.validation, split.test)]
+        assert sorted(np.concatenate(rows)) == list(range(len(ready.x)))
+        begins = ready.begins[rows[2]] * 30
+        assert set(begins.round(6)) == {10.0 * ((2 + turn) % 3), 10.0 * ((2 + turn) % 3) + 5}
+    some = rows_of(ready, Part(("sub061",), (4, 9)))
+    assert set(ready.subjects[some]) == {1}
+    assert set(ready.clips[some]) == {4, 9}
+    whole = prepare(cohort, "de", RECIPE, tmp_path)
+    with pytest.raises(BadInput, match=r"no sample[\s\S]*de_window_s"):
+        rows_of(whole, Part((), (), 0, 0.5))
+
+
+def test_another_processing_is_another_conversion(cohort, tmp_path):
+    plain = prepare(cohort, "windows", RECIPE, tmp_path)
+    passed = prepare(Simulated(cohort.root, processing=Processing(name="p", high_hz=30)), "windows", RECIPE, tmp_path)
+    power = [np.abs(np.fft.rfft(ready.x[:20] * np.hanning(500)))[..., 200:] for ready in (plain, passed)]
+    assert power[1].mean() < 0.05 * power[0].mean()
+    assert read_manifest(passed)["processing"]["high_hz"] == 30
+    assert "30 Hz" in read_manifest(passed)["steps"][0]
 
 
 def test_two_at_once_convert_once(cohort, tmp_path, monkeypatch):
     converted = []
-    convert = module._convert
+    convert = module.convert
 
-    def counted(*arguments):
+    def counted(*arguments, **named):
         converted.append(1)
         time.sleep(0.2)
-        convert(*arguments)
+        convert(*arguments, **named)
 
-    monkeypatch.setattr(module, "_convert", counted)
+    monkeypatch.setattr(module, "convert", counted)
     hashes = []
     threads = [
         threading.Thread(target=lambda: hashes.append(prepare(cohort, "de", RECIPE, tmp_path).hash)) for _ in range(3)

@@ -20,6 +20,8 @@ INPUTS = ("windows", "de", "psd")
 """what a data set may hold: signals, differential entropy in bands, power in bands"""
 PLAUSIBLE_RMS_UV = (0.05, 5_000.0)
 """range of the median root mean square of a subject's channels; volts or counts fall outside"""
+LARGEST = float(np.finfo(np.float32).max)
+"""float64 values beyond it would become infinite on conversion"""
 
 
 @dataclass(frozen=True)
@@ -206,9 +208,8 @@ def check_clips(
                 allowed=f"shape {shape} of float32 or float64",
                 do="fetch the file again, or convert it to the published shape",
             )
-        # float64 values beyond float32 would become infinite on conversion
-        if clip.size and not float(np.abs(clip).max()) <= np.finfo(np.float32).max:
-            bad = ~(np.abs(clip) <= np.finfo(np.float32).max)
+        if clip.size and not float(np.abs(clip).max()) <= LARGEST:
+            bad = ~(np.abs(clip) <= LARGEST)
             first = first or (number, int(np.argwhere(bad)[0][0]), clip[bad][0])
             n_bad += int(bad.any(axis=tuple(range(1, clip.ndim))).sum())
     if first:
