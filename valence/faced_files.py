@@ -15,7 +15,7 @@ import scipy.io
 
 from valence.datasets.base import Dataset, Part, Recording
 from valence.errors import BadInput
-from valence.faced_stimuli import STIMULI
+from valence.faced_stimuli import FILMS, STIMULI, STIMULI_INFO, describe, read_stimuli
 from valence.features import BANDS
 from valence.processing import Processing, process, to_raw
 from valence.unpickle import load_array
@@ -53,7 +53,7 @@ class FacedFiles(Dataset):
     """the last half minute of each clip"""
     classes = ("anger", "disgust", "fear", "sadness", "neutral", "amusement", "inspiration", "joy", "tenderness")
     class_of_clip = tuple(np.repeat(range(9), [3, 3, 3, 3, 4, 3, 3, 3, 3]).tolist())
-    films = tuple(stimulus.film for stimulus in STIMULI)
+    films = FILMS
     bands = BANDS
     block_clips = 4
     standard_split = (
@@ -93,6 +93,16 @@ class FacedFiles(Dataset):
 
     def recording_sfreq(self, subject: str) -> float:
         return self._recordings.get(subject, {}).get("sfreq", self.sfreq)
+
+    def presentation(self, subject: str) -> np.ndarray | None:
+        from valence.faced_ratings import presentation, read_after_remarks  # they stand on this module
+
+        path = self.root / "Data" / subject / "After_remarks.mat"
+        return presentation(read_after_remarks(path, subject=subject), subject) if path.is_file() else None
+
+    def clip_descriptions(self) -> tuple[str, ...]:
+        path = self.root / STIMULI_INFO
+        return describe(read_stimuli(path) if path.is_file() else STIMULI)
 
     def read(self, subject: str, input: str) -> Recording:
         path = self._files[input][subject]
