@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SWEEP = (
     *("command", "preset", "dataset", "dataset_facts", "n_cells", "n_done", "n_failed", "partial", "exclusions"),
-    *("failures", "family", "seconds", "peak_memory_bytes", "versions", "generated_from"),
+    *("leakage", "data", "failures", "family", "seconds", "peak_memory_bytes", "versions", "generated_from"),
 )
 BLOCK = ["dataset", "split", "classifier", "recipe"]
 
@@ -35,7 +35,7 @@ def render_report(rows: pd.DataFrame, statistics: pd.DataFrame, sweep: dict, *, 
     rows : the results table, one row a cell, failed ones included.
     statistics : `valence.stats.compare` of these rows.
     sweep : what the tables do not know: command, preset, dataset, dataset_facts (n_subjects, split, train, validation,
-        test), n_cells, n_done, n_failed, partial, exclusions, failures, family, seconds, peak_memory_bytes, versions,
+        test), leakage (findings of `valence.leakage` as dicts), data (steps, repairs by subject), n_cells, n_done, n_failed, partial, exclusions, failures, family, seconds, peak_memory_bytes, versions,
         generated_from. What is missing is left out of the page.
     axis : the LLM's axis, None where the sweep used none.
 
@@ -173,6 +173,10 @@ def _data(sweep: dict, rows: pd.DataFrame) -> dict:
         "facts": report_text.facts(facts),
         "parts": list(parts.items()) if any(parts.values()) else [],
         "disjoint": sum(len(part) for part in sets) == len(set().union(*sets)),
+        "leakage": report_tables.leakage(sweep["leakage"] or []),
+        "leaks": [found["text"] for found in sweep["leakage"] or [] if found["level"] == "leak"],
+        "steps": (sweep["data"] or {}).get("steps", []),
+        "repairs": [text for texts in (sweep["data"] or {}).get("repairs", {}).values() for text in texts],
     }
 
 

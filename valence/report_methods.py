@@ -64,10 +64,14 @@ def methods(statistics: pd.DataFrame, sweep: dict, *, axis: "Axis | None") -> st
 
 def _design(tested: pd.DataFrame, sweep: dict) -> str:
     facts = sweep.get("dataset_facts") or {}
-    sizes = [len(facts.get(part) or ()) for part in ("train", "validation", "test")]
+    parts = [set(facts.get(part) or ()) for part in ("train", "validation", "test")]
+    sizes = [len(part) for part in parts]
+    apart = "disjoint" if sum(sizes) == len(set().union(*parts)) else "not disjoint"
     split = (
-        f" ({sizes[0]} subjects to train, {sizes[1]} to validate, {sizes[2]} to test, disjoint)" if all(sizes) else ""
+        f" ({sizes[0]} subjects to train, {sizes[1]} to validate, {sizes[2]} to test, {apart})" if all(sizes) else ""
     )
+    leaks = [found["group"] for found in sweep.get("leakage") or () if found["level"] == "leak"]
+    split += f", which has the same {listed([f'{name}s' for name in leaks])} in training and test," if leaks else ""
     few, many = int(tested["n_seeds"].min()), int(tested["n_seeds"].max())
     seeds = count(many, "seed") if few == many else f"{few} to {many} seeds"
     return (

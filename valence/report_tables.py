@@ -41,6 +41,25 @@ def controls(statistics: pd.DataFrame) -> Text:
     return _differences(rows, first=("strategy", "comparison"))
 
 
+def leakage(findings: list[dict]) -> Text:
+    """What lies on both sides of the split, a row a kind of group."""
+    counts = ("n_train", "n_validation", "n_test", "n_both")
+    return Text(
+        columns=("group", "level", "training", "validation", "test", "both sides", "what it means", "on both sides"),
+        rows=[
+            [found["group"], found["level"], *(str(found[name]) for name in counts), found["text"], _some(found)]
+            for found in findings
+        ],
+        words=(0, 1, 6, 7),
+        verdicts=[found["level"] for found in findings],
+    )
+
+
+def _some(found: dict) -> str:
+    more = found["n_both"] - len(found["both"])
+    return ", ".join(found["both"]) + (f" and {more} more" if more > 0 else "")
+
+
 def _differences(statistics: pd.DataFrame, *, first: tuple[str, ...]) -> Text:
     columns = ("verdict", "Δ", "95 % interval", "p", "p Holm", "p BH", "seeds", "seeds needed", "subjects")
     rows = statistics.to_dict("records")

@@ -28,6 +28,13 @@ def a_sweep(rows, **changes):
         "dataset_facts": {
             "n_subjects": 4, "split": "cohort-balanced:0", "train": ["s1", "s2"], "validation": ["s3"], "test": ["s4"],
         },
+        "leakage": [
+            {"group": "clip", "level": "leak", "n_train": 28, "n_validation": 28, "n_test": 28, "n_both": 28,
+             "both": ["1 (anger)", "2 (anger)"], "only_train": [], "only_test": [], "text": "28 of 28 clips known"},
+            {"group": "subject", "level": "clean", "n_train": 2, "n_validation": 1, "n_test": 1, "n_both": 0,
+             "both": [], "only_train": [], "only_test": [], "text": "1 people in test, none of them in training"},
+        ],
+        "data": {"steps": ["signals as stored", "µV times 0.01"], "repairs": {"s1": ["clip 3 was not recorded"]}},
         "n_cells": len(rows),
         "n_done": len(rows) - len(failed),
         "n_failed": len(failed),

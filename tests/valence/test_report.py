@@ -168,6 +168,17 @@ def test_a_subject_in_two_parts_is_called_out(tables):
     assert "No subject is in two parts" not in page
 
 
+def test_what_lies_on_both_sides_is_in_the_page(tables):
+    rows, statistics = tables
+    text = Elements(render_report(rows, statistics, a_sweep(rows), axis=None)).text
+    assert "28 of 28 clips known" in text
+    assert "1 (anger), 2 (anger) and 26 more" in text
+    assert "signals as stored; µV times 0.01" in text
+    assert "1 repair in reading" in text
+    assert "clip 3 was not recorded" in text
+    assert "which has the same clips in training and test" in text
+
+
 def test_few_seeds_are_said_to_be_too_few():
     rows = results_table(classifiers=["EEGNet"], effects=EFFECTS, n_seeds=3)
     page = render_report(rows, compare(rows, n_bootstrap=200), a_sweep(rows), axis=an_axis())
