@@ -1,7 +1,7 @@
 """Stage axis: activations, emotions and sets of paraphrases in, a direction with nine class positions out.
 
 1. Centroid of each class: mean over the paraphrases of each set, then over sets with equal weight.
-2. Centre the centroids over classes; PCA (singular value decomposition); the direction is PC1.
+2. Direction, by a row of `valence.axis_methods`; the study's: PC1 of the centroids, centred over classes.
 3. Sign: positive against negative training stories (`sign_rule="stories"`), or the study's "joy is positive"
    (`sign_rule="joy"`). Never labels of an evaluation.
 4. Class positions: projections of the centroids, z-scored over classes.
@@ -12,20 +12,22 @@ Source: arXiv:2606.00129, method; sets, sign over all stories and checks beside 
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from valence.axis_checks import bootstrap_positions, notes_of_axis
-from valence.axis_pca import SIGN_RULES, first_component, positions, set_means, sign
-from valence.cache import write_whole
+from valence.axis_checks import notes_of_axis
+from valence.axis_file import read_axis_file, write_axis_file
+from valence.axis_methods import Labelled, choose_method
+from valence.axis_pca import check_sign_rule, polarity, positions, sign
+from valence.axis_resampling import bootstrap_positions
 from valence.errors import BadInput
 from valence.stories import EMOTIONS
 
 METHOD = "pca"
-FORMAT = "valence.axis/1"
-_ARRAYS = ("direction", "class_positions", "centroids", "standard_error", "interval")
+_ARRAYS = ("direction", "class_positions", "centroids", "standard_error", "interval", "clip_positions")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,7 +43,7 @@ class Axis:
     classes: tuple[str, ...] = EMOTIONS
     """names, in the order of the arrays"""
     explained_variance: float
-    """share of PC1 in the variance of the centroids, 0 … 1"""
+    """share of the centroids' variance that lies along the direction, 0 … 1"""
     llm: str
     llm_hash: str
     layer: int
@@ -56,6 +58,8 @@ class Axis:
     """(n_classes,), of class_positions, bootstrap over paraphrases with the stories as they are"""
     interval: np.ndarray | None = None
     """(n_classes, 2), 95 % percentile interval of class_positions, same bootstrap"""
+    clip_positions: np.ndarray | None = None
+    """(n_clips,), of texts about the clips of a data set, see `valence.axis_clips`"""
     notes: dict[str, object] = field(default_factory=dict)
     """checks beside the axis, and "warnings", a list of sentences"""
 
@@ -73,44 +77,26 @@ class Axis:
 
     @property
     def digest(self) -> str:
-        """16 hex digits over positions and centroids (as float32) and classes: what a target is made from."""
+        """16 hex digits over positions and centroids (as float32) and classes: what a target is made from.
+
+        Clip positions count where there are some.
+        """
         content = hashlib.sha256(json.dumps(self.classes).encode())
-        for array in (self.class_positions, self.centroids):
-            content.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
+        for array in (self.class_positions, self.centroids, self.clip_positions):
+            if array is not None:
+                content.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
         return content.hexdigest()[:16]
 
     def save(self, path: Path) -> None:
         """Write safetensors with the other fields as JSON metadata; the file is there whole or not at all."""
-        from safetensors.numpy import save_file
-
         tensors = {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
         facts = {item.name: getattr(self, item.name) for item in dataclasses.fields(self) if item.name not in _ARRAYS}
-        text = json.dumps({"format": FORMAT, "checksum": _checksum(tensors), **facts}, sort_keys=True, allow_nan=False)
-        tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-        write_whole(Path(path), lambda temporary: save_file(tensors, temporary, metadata={"axis": text}))
+        write_axis_file(Path(path), tensors, facts)
 
     @classmethod
     def load(cls, path: Path) -> "Axis":
         """Read what `save` wrote. Raises BadInput, with the file's name, for anything else or a damaged file."""
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, "np") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
-            facts = json.loads(metadata["axis"])
-            if facts.pop("format") != FORMAT:
-                raise ValueError("another format")
-            if facts.pop("checksum") != _checksum(tensors):
-                raise ValueError("its arrays are damaged: the checksum differs")
-            return cls(**tensors, **{**facts, "classes": tuple(facts["classes"])})
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            reason = "it is not an axis" if isinstance(error, (KeyError, TypeError)) else str(error).split("\n", 1)[0]
-            raise BadInput(
-                f"axis file {path}: {reason}",
-                allowed="an axis.safetensors written by this software",
-                do="give another file, or delete it and fit the axis again",
-            ) from error
+        return read_axis_file(Path(path), lambda parts: cls(**{**parts, "classes": tuple(parts["classes"])}))
 
 
 def fit_axis(
@@ -119,8 +105,10 @@ def fit_axis(
     sets: np.ndarray,
     *,
     classes: tuple[str, ...] = EMOTIONS,
+    codes: Sequence[float] | None = None,
+    method: str = METHOD,
     sign_rule: str = "stories",
-    texts: list[str] | None = None,
+    texts: Sequence[str] | None = None,
     n_tokens: np.ndarray | None = None,
     llm: str = "",
     llm_hash: str = "",
@@ -129,7 +117,7 @@ def fit_axis(
     n_paraphrases: int = 0,
     engine: str = "",
     dtype: str = "float32",
-    n_bootstrap: int = 1000,
+    n_bootstrap: int | None = None,
     seed: int = 0,
 ) -> Axis:
     """Fit the axis, its bootstrap and its checks.
@@ -138,22 +126,26 @@ def fit_axis(
     ----------
     activations : float array, (n_texts, d_model)
     emotions, sets : (n_texts,), class name and story set of each text; every class in every set.
+    codes : of each class: negative, 0 or positive; None: the polarity of the nine emotions.
+    method : a name of `valence.axis_methods.METHODS`.
     texts, n_tokens : (n_texts,), for the checks of style; left out where not given.
+    n_bootstrap : draws; None: as many as the method's row says.
     seed : of the bootstrap.
 
     Raises
     ------
-    BadInput : for an unknown sign rule, shapes that differ, values that are not finite, a class missing from a set.
+    BadInput : for an unknown method or sign rule, shapes that differ, no texts, fewer than two classes, values that
+        are not finite or the same in all classes, a class missing from a set, no positive or no negative class.
     """
-    activations, emotions, sets = _checked(activations, emotions, sets, classes)
-    if sign_rule not in SIGN_RULES:
-        raise BadInput(f"sign rule {sign_rule!r}", allowed=", ".join(SIGN_RULES), do="take one of these")
-    means = set_means(activations, emotions, sets, classes)
-    centroids = means.mean(axis=0)
-    direction, explained_variance = first_component(centroids)
-    direction = direction * sign(centroids @ direction, classes, rule=sign_rule)
+    row = choose_method(method)
+    class_codes = _codes(classes, codes)
+    check_sign_rule(sign_rule, classes, class_codes)
+    labelled = Labelled(*_checked(activations, emotions, sets, classes), classes, class_codes)
+    direction, explained_variance = row.fit_labelled(labelled)
+    centroids = labelled.centroids
+    direction = direction * sign(centroids @ direction, classes, rule=sign_rule, codes=class_codes)
     error, interval = bootstrap_positions(
-        activations, emotions, sets, direction, classes=classes, n_bootstrap=n_bootstrap, seed=seed
+        labelled, direction, method=row, n_bootstrap=row.n_bootstrap if n_bootstrap is None else n_bootstrap, seed=seed
     )
     return Axis(
         direction=direction,
@@ -165,16 +157,31 @@ def fit_axis(
         llm_hash=llm_hash,
         layer=layer,
         pooling=pooling,
-        method=METHOD,
+        method=method,
         n_paraphrases=n_paraphrases,
         engine=engine,
         dtype=dtype,
         standard_error=error,
         interval=interval,
-        notes=notes_of_axis(
-            means, emotions, sets, direction, classes=classes, sign_rule=sign_rule, texts=texts, n_tokens=n_tokens
-        ),
+        notes=notes_of_axis(labelled, direction, method=row, sign_rule=sign_rule, texts=texts, n_tokens=n_tokens),
     )
+
+
+def _codes(classes: tuple[str, ...], codes: Sequence[float] | None) -> np.ndarray:
+    if len(classes) < 2 or len(set(classes)) < len(classes):
+        raise BadInput(
+            f"an axis of the classes {', '.join(classes) or '(none)'}",
+            allowed="two or more different classes",
+            do="give stories of at least a positive and a negative class",
+        )
+    array = polarity(classes) if codes is None else np.asarray(codes, dtype=np.float64)
+    if array.shape != (len(classes),) or not np.isfinite(array).all():
+        raise BadInput(
+            f"codes of shape {array.shape} for {len(classes)} classes",
+            allowed="one finite number a class",
+            do="correct",
+        )
+    return array
 
 
 def _checked(activations, emotions, sets, classes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -183,6 +190,8 @@ def _checked(activations, emotions, sets, classes) -> tuple[np.ndarray, np.ndarr
     problem = ""
     if activations.ndim != 2 or emotions.shape != activations.shape[:1] or sets.shape != activations.shape[:1]:
         problem = f"activations {activations.shape}, emotions {emotions.shape}, sets {sets.shape}"
+    elif not len(activations):
+        problem = "no texts"
     elif not np.isfinite(activations).all():
         problem = "activations that are not finite"
     else:
@@ -202,13 +211,6 @@ def _checked(activations, emotions, sets, classes) -> tuple[np.ndarray, np.ndarr
     return activations, emotions, sets
 
 
-def _checksum(tensors: dict[str, np.ndarray]) -> str:
-    content = hashlib.sha256()
-    for name in sorted(tensors):
-        content.update(name.encode() + np.ascontiguousarray(tensors[name], dtype="<f8").tobytes())
-    return content.hexdigest()
-
-
 def _problem(axis: Axis) -> str:
     n_classes = len(axis.classes)
     shapes = {
@@ -217,6 +219,7 @@ def _problem(axis: Axis) -> str:
         "centroids": (n_classes, axis.centroids.shape[-1]),
         "standard_error": (n_classes,),
         "interval": (n_classes, 2),
+        "clip_positions": (0 if axis.clip_positions is None else axis.clip_positions.size,),
     }
     for name, shape in shapes.items():
         array = getattr(axis, name)

@@ -2,9 +2,15 @@
 
 import numpy as np
 
+from valence.errors import BadInput
 from valence.stories import NEGATIVE, POSITIVE
 
 SIGN_RULES = ("stories", "joy")
+
+
+def polarity(classes: tuple[str, ...]) -> np.ndarray:
+    """What the stories of a class were written to be: float64 (n_classes,) of −1, 0 and +1."""
+    return np.array([(name in POSITIVE) - (name in NEGATIVE) for name in classes], dtype=np.float64)
 
 
 def set_means(activations: np.ndarray, emotions: np.ndarray, sets: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
@@ -19,6 +25,13 @@ def first_component(centroids: np.ndarray) -> tuple[np.ndarray, float]:
     """PC1 of (n_classes, d_model) centroids, as a unit vector of either sign, and its share of the variance."""
     _, singular_values, components = np.linalg.svd(centroids - centroids.mean(axis=0), full_matrices=False)
     variance = singular_values**2
+    # less than a millionth of their size is rounding
+    if not variance.sum() > 1e-12 * np.sum(centroids**2):
+        raise BadInput(
+            "axis: the activations of all classes are the same",
+            allowed="activations that differ between classes",
+            do="read another layer: at the last token, layer 0 is the full stop that every text ends with",
+        )
     return components[0], float(variance[0] / variance.sum())
 
 
@@ -28,15 +41,32 @@ def positions(centroids: np.ndarray, direction: np.ndarray) -> np.ndarray:
     return (projected - projected.mean()) / projected.std()
 
 
-def sign(projections: np.ndarray, classes: tuple[str, ...], *, rule: str) -> float:
+def sign(projections: np.ndarray, classes: tuple[str, ...], *, rule: str, codes: np.ndarray | None = None) -> float:
     """+1.0 where larger projections, (n_classes,), are more positive by a rule, else −1.0.
 
-    "stories": mean of the positive classes above mean of the negative ones; "joy": joy above the mean of all.
+    "stories": mean of the positive classes above mean of the negative ones, by `codes` or else by `polarity`;
+    "joy": joy above the mean of all. Raises BadInput where the rule has no such classes.
     """
+    codes = polarity(classes) if codes is None else codes
+    check_sign_rule(rule, classes, codes)
     if rule == "joy":
         margin = projections[classes.index("joy")] - projections.mean()
     else:
-        positive = [projections[classes.index(name)] for name in POSITIVE if name in classes]
-        negative = [projections[classes.index(name)] for name in NEGATIVE if name in classes]
-        margin = np.mean(positive) - np.mean(negative)
+        margin = projections[codes > 0].mean() - projections[codes < 0].mean()
     return 1.0 if margin >= 0 else -1.0
+
+
+def check_sign_rule(rule: str, classes: tuple[str, ...], codes: np.ndarray) -> None:
+    """Raise BadInput for an unknown rule, or one that these classes cannot answer."""
+    if rule not in SIGN_RULES:
+        raise BadInput(f"sign rule {rule!r}", allowed=", ".join(SIGN_RULES), do="take one of these")
+    if rule == "joy" and "joy" not in classes:
+        raise BadInput(
+            f'sign rule "joy" for the classes {", ".join(classes)}', allowed="classes with joy", do='take "stories"'
+        )
+    if rule == "stories" and not ((codes > 0).any() and (codes < 0).any()):
+        raise BadInput(
+            f"classes {', '.join(classes)}, with the codes {', '.join(f'{code:g}' for code in codes)}",
+            allowed="at least one class coded positive and one negative: without them an axis has no sign",
+            do="add stories of the missing side, or give codes",
+        )
