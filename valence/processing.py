@@ -139,7 +139,7 @@ def process(raw: "mne.io.BaseRaw", processing: Processing) -> tuple["mne.io.Base
     if processing.reference == "average":
         raw_steps.average_reference(raw)
     if processing.sfreq_hz and processing.sfreq_hz != sfreq:
-        raw.resample(processing.sfreq_hz, method="fft", verbose="error")
+        raw_steps.resample(raw, processing.sfreq_hz)
     return raw, tuple(repairs)
 
 

@@ -4,13 +4,17 @@ All filters are mne's FIR filters, applied once and forward with their delay tak
 `scipy.signal.firwin` and a Hamming window. Their length is 3.3 seconds over the width of the narrowest slope in Hz.
 """
 
+import math
 import warnings
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy.fft
 
 from valence.bad_channels import find_bad_channels
 from valence.errors import BadInput
+from valence.preprocessing import resampled_n_times
 
 if TYPE_CHECKING:
     import mne
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
 MONTAGE = "colin27_1020"
 MASTOIDS = ("A1", "A2", "M1", "M2")
 FRONTAL = ("FP1", "FP2", "FPZ", "AF7", "AF8")
+OCULAR_PEAKS = (*FRONTAL, "AF3", "AF4", "F7", "F8")
+"""where eye movements are strongest on the scalp: blinks at the forehead, glances at the sides"""
 NOTCH_SLOPE_HZ = 1.0
 """of both slopes of a notch together"""
 MAX_BAD_SHARE = 0.5
@@ -29,6 +35,8 @@ ICA_SEED = 0
 ICA_LEAST_S = 20.0
 OCULAR_CORRELATION = 0.7
 """a component is ocular where its absolute correlation (1 to 10 Hz) with a frontal or EOG channel reaches this"""
+RESAMPLE_PADDING = 100
+"""samples by which a recording is continued at least, on both sides, before it is resampled"""
 RANK_SHARE = 1e-8
 """an eigenvalue of the covariance below this share of the largest is no dimension of its own"""
 
@@ -130,12 +138,14 @@ def remove_ocular(raw: "mne.io.BaseRaw", n_components: int) -> list[str]:
     """Remove independent components that follow the eyes.
 
     FastICA (Hyvärinen 1999) with a fixed seed is fitted to the good EEG channels at 1 to 40 Hz and 100 Hz. A component
-    goes where it correlates with an EOG channel, or a frontal one, as `OCULAR_CORRELATION` says.
+    is ocular where it correlates with an EOG channel as `OCULAR_CORRELATION` says, or does so with a frontal EEG
+    channel and is itself strongest at one of `OCULAR_PEAKS`. At most as many components are fitted as the channels
+    have dimensions. Frontal activity of the brain that is that alike would go too.
     """
     import mne
 
-    guides = [name for name in raw.ch_names if name.upper() in FRONTAL and name not in raw.info["bads"]]
-    guides += [raw.ch_names[channel] for channel in mne.pick_types(raw.info, eog=True)]
+    eog = [raw.ch_names[channel] for channel in mne.pick_types(raw.info, eog=True)]
+    guides = [name for name in raw.ch_names if name.upper() in FRONTAL and name not in raw.info["bads"]] + eog
     duration_s = raw.n_times / raw.info["sfreq"]
     if not guides or duration_s < ICA_LEAST_S:
         raise BadInput(
@@ -143,9 +153,33 @@ def remove_ocular(raw: "mne.io.BaseRaw", n_components: int) -> list[str]:
             allowed=f"{ICA_LEAST_S:g} s or more with one of {', '.join(FRONTAL)} or an EOG channel",
             do="leave ica_components at 0",
         )
-    fitted = raw.copy().pick(["eeg", "eog"] if "eog" in raw else "eeg", verbose="error")
-    fitted.filter(ICA_BAND_HZ[0], min(ICA_BAND_HZ[1], 0.4 * raw.info["sfreq"]), picks="all", verbose="error")
-    if raw.info["sfreq"] > ICA_SFREQ_HZ:
+    fitted, ica, said = _fit_ica(raw, n_components)
+    _, scores = ica.find_bads_eog(fitted, ch_name=guides, measure="correlation", verbose="error")
+    correlation = np.atleast_2d(np.asarray(scores)).T
+    strongest = np.abs(correlation).argmax(axis=1)
+    peaks = [ica.ch_names[channel] for channel in np.abs(ica.get_components()).argmax(axis=0)]
+    ocular = []
+    for component, (guide, peak) in enumerate(zip(strongest, peaks)):
+        r, name = correlation[component, guide], guides[guide]
+        if abs(r) >= OCULAR_CORRELATION and (name in eog or peak.upper() in OCULAR_PEAKS):
+            ocular.append(component)
+            said.append(
+                f"removed independent component {component + 1} of {len(peaks)}: ocular (correlation {r:+.2f} with"
+                f" {name}, strongest at {peak})"
+            )
+    if ocular:
+        ica.apply(raw, exclude=ocular, verbose="error")
+    return said
+
+
+def _fit_ica(raw: "mne.io.BaseRaw", n_components: int) -> tuple["mne.io.BaseRaw", "mne.preprocessing.ICA", list[str]]:
+    """The filtered signal that an ICA was fitted to, the ICA, and a sentence where it did not converge."""
+    import mne
+
+    sfreq = raw.info["sfreq"]
+    fitted = raw.copy().pick(_eeg_and_eog(raw), verbose="error")
+    fitted.filter(ICA_BAND_HZ[0], min(ICA_BAND_HZ[1], 0.4 * sfreq), picks="all", verbose="error")
+    if sfreq > ICA_SFREQ_HZ:
         fitted.resample(ICA_SFREQ_HZ, verbose="error")
     eigenvalues = np.linalg.eigvalsh(np.cov(fitted.get_data(picks=mne.pick_types(fitted.info, eeg=True))))
     rank = int((eigenvalues > RANK_SHARE * eigenvalues[-1]).sum())
@@ -153,20 +187,8 @@ def remove_ocular(raw: "mne.io.BaseRaw", n_components: int) -> list[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         ica.fit(fitted, picks="eeg", verbose="error")
-    said = [] if not any("converge" in str(w.message) for w in caught) else ["ICA did not converge"]
-    _, scores = ica.find_bads_eog(fitted, ch_name=guides, measure="correlation", verbose="error")
-    correlation = np.atleast_2d(np.asarray(scores))
-    strongest = np.abs(correlation).argmax(axis=0)
-    ocular = [
-        index for index in range(ica.n_components_) if abs(correlation[strongest[index], index]) >= OCULAR_CORRELATION
-    ]
-    ica.apply(raw, exclude=ocular, verbose="error")
-    said += [
-        f"removed independent component {index + 1} of {ica.n_components_}: ocular (correlation"
-        f" {correlation[strongest[index], index]:+.2f} with {guides[strongest[index]]})"
-        for index in ocular
-    ]
-    return said
+    failed = any("converge" in str(warning.message) for warning in caught)
+    return fitted, ica, ["ICA did not converge"] if failed else []
 
 
 def average_reference(raw: "mne.io.BaseRaw") -> None:
@@ -175,6 +197,28 @@ def average_reference(raw: "mne.io.BaseRaw") -> None:
 
     good = [raw.ch_names[channel] for channel in mne.pick_types(raw.info, eeg=True)]
     raw.set_eeg_reference(good, projection=False, ch_type="eeg", verbose="error")
+
+
+def resample(raw: "mne.io.BaseRaw", new_sfreq: float) -> None:
+    """Resample by cutting or extending the spectrum, as mne does, with padding that keeps time exact.
+
+    mne pads to a power of two, which is mostly no whole number of new samples and so stretches time by up to half of
+    one. A rest at the end that is no whole number of new samples is cut off.
+
+    Raises
+    ------
+    BadInput : as `valence.preprocessing.resampled_n_times`.
+    """
+    sfreq = raw.info["sfreq"]
+    n_new = resampled_n_times(raw.n_times, sfreq=sfreq, new_sfreq=new_sfreq)
+    n_times = round(n_new * sfreq / new_sfreq)
+    if n_times < raw.n_times:
+        raw.crop(tmax=n_times / sfreq, include_tmax=False, verbose="error")
+    step = Fraction(n_new, n_times).denominator
+    padding = math.ceil(RESAMPLE_PADDING / step) * step
+    while scipy.fft.next_fast_len(n_times + 2 * padding) != n_times + 2 * padding:
+        padding += step
+    raw.resample(new_sfreq, npad=padding, method="fft", verbose="error")
 
 
 def _eeg_and_eog(raw: "mne.io.BaseRaw") -> np.ndarray:
