@@ -26,6 +26,8 @@ from valence.cache import write_whole
 from valence.cell import Cell
 from valence.errors import BadInput
 
+PLAN_FORMAT = 2
+"""raised whenever a plan holds other things"""
 METRICS = (
     "balanced_accuracy",
     "accuracy",
@@ -157,7 +159,8 @@ class Store:
     def save_plan(self, plan: dict[str, object], name: str) -> None:
         """Record a command's grid; the same grid is recorded once."""
         path = self.folder / "plans" / f"{name}.json"
-        if not put_if_absent(path, json.dumps(plan, sort_keys=True, indent=1).encode()):
+        text = json.dumps({"format": PLAN_FORMAT, **plan}, sort_keys=True, indent=1)
+        if not put_if_absent(path, text.encode()):
             os.utime(path)  # the plan asked for last speaks for the sweep
 
     def plans(self) -> dict[str, dict]:
@@ -169,7 +172,15 @@ class Store:
                 allowed="a folder that a sweep was started in (it has plans/ and cells/)",
                 do="check --out, or start a sweep there first",
             )
-        return {file.stem: json.loads(file.read_text()) for file in files}
+        plans = {file.stem: json.loads(file.read_text()) for file in files}
+        old = [name for name, plan in plans.items() if plan.get("format") != PLAN_FORMAT]
+        if old:
+            raise BadInput(
+                f"{self.folder / 'plans'}: grids of another version of this program: {', '.join(old)}",
+                allowed=f"plans of format {PLAN_FORMAT}",
+                do="remove them and run the sweep's command again: committed cells stay",
+            )
+        return plans
 
 
 def _read(path: Path) -> pa.Table:

@@ -163,3 +163,12 @@ def test_a_damaged_cell_is_named(tmp_path):
 def test_a_folder_without_a_sweep_is_bad_input(tmp_path):
     with pytest.raises(BadInput, match="holds no sweep"):
         Store(tmp_path).plans()
+
+
+def test_a_grid_of_another_version_is_named(tmp_path):
+    store = Store(tmp_path)
+    store.save_plan({"cells": []}, "new")
+    assert store.plans()["new"]["cells"] == []
+    (tmp_path / "plans/old.json").write_text('{"cells": []}')
+    with pytest.raises(BadInput, match=r"another version of this program: old[\s\S]*committed cells stay"):
+        store.plans()

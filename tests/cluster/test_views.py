@@ -24,8 +24,10 @@ def sweep_cells(strategies, plugins=""):
 
 
 def save_plan(store, name, cells):
-    split = {"name": "s:0", "train": ["t"], "validation": ["v"], "test": SUBJECTS}
-    plan = {"preset": "quick", "dataset": "d", "splits": {"de": split}, "exclusions": [], "axis_file": None}
+    parts = {"train": ["t"], "validation": ["v"], "test": SUBJECTS}
+    split = {"name": "s:0", **{name: {"subjects": subjects} for name, subjects in parts.items()}}
+    data = {"splits": {"de": split}, "leakage": {"de": []}, "data": {"de": {"steps": [], "repairs": {}}}}
+    plan = {"preset": "quick", "dataset": "d", **data, "exclusions": [], "axis_file": None}
     store.save_plan(json.loads(json.dumps({**plan, "cells": as_dicts(cells)})), name)
 
 
