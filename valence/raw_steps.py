@@ -117,14 +117,15 @@ def interpolate(raw: "mne.io.BaseRaw", *, detect: bool) -> list[str]:
             do="check unit and reference of the recording, or leave it out",
         )
     unplaced = [name for name, position in zip(names, positions) if not np.isfinite(position).all()]
-    placed = [name for name in reasons if name not in unplaced]
-    # in the order of the channels, so that mne's info does not depend on the order of findings
-    raw.info["bads"] = [name for name in raw.ch_names if name in reasons or name in raw.info["bads"]]
+    placed = [name for name in names if name in reasons and name not in unplaced]
+    others = [name for name in raw.ch_names if name in {*raw.info["bads"], *reasons} and name not in placed]
     if placed:
-        kinds = dict.fromkeys(unplaced, "eeg")
+        raw.info["bads"] = [*placed, *others]
+        # mne refuses channels of this type that have no place, even good ones
         raw.set_channel_types(dict.fromkeys(unplaced, "misc"), on_unit_change="ignore", verbose="error")
         raw.interpolate_bads(reset_bads=True, mode="accurate", verbose="error")
-        raw.set_channel_types(kinds, on_unit_change="ignore", verbose="error")
+        raw.set_channel_types(dict.fromkeys(unplaced, "eeg"), on_unit_change="ignore", verbose="error")
+    raw.info["bads"] = others
     return [
         f"interpolated {name}: {reasons[name]}"
         if name in placed
@@ -195,8 +196,10 @@ def average_reference(raw: "mne.io.BaseRaw") -> None:
     """Subtract the mean of the good EEG channels from all of them."""
     import mne
 
-    good = [raw.ch_names[channel] for channel in mne.pick_types(raw.info, eeg=True)]
+    bads, good = raw.info["bads"], [raw.ch_names[channel] for channel in mne.pick_types(raw.info, eeg=True)]
+    raw.info["bads"] = []  # mne leaves bad channels at the old reference
     raw.set_eeg_reference(good, projection=False, ch_type="eeg", verbose="error")
+    raw.info["bads"] = bads
 
 
 def resample(raw: "mne.io.BaseRaw", new_sfreq: float) -> None:
