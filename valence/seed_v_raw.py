@@ -32,6 +32,8 @@ MARGIN_S = 10
 """a clip is processed with at least this much of the recording before and after it, where there is as much"""
 MARGIN_PERIODS = 4
 """and with at least this many periods of the lower band edge: the band-pass reaches 1.65 periods to either side"""
+PIECE_S = 30
+"""seconds that are read at once"""
 
 
 class _UnreadableError(BadInput):
@@ -149,12 +151,7 @@ def _read_clip(
     sfreq = raw.info["sfreq"]
     first_s = max(start_s - margin_s(processing), 0)
     stop = min(round((end_s + margin_s(processing)) * sfreq), raw.n_times)
-    try:
-        x = raw.get_data([columns[name] for name in names], start=round(first_s * sfreq), stop=stop, verbose="error")
-    except Exception as error:  # as on opening
-        path = Path(raw.filenames[0])
-        raise _UnreadableError(path, f"the film from {start_s} s on: {type(error).__name__}: {error}") from error
-    x *= 1e6
+    x = _read_uv(raw, [columns[name] for name in names], round(first_s * sfreq), stop)
     bads = [name for name in names if raw.ch_names[columns[name]] in raw.info["bads"]]
     excerpt = to_raw(x, sfreq=sfreq, ch_names=names)
     del x
@@ -169,6 +166,21 @@ def _read_clip(
     start, n_times = round((start_s - first_s) * sfreq), round((end_s - start_s) * sfreq)
     clip = processed.get_data(list(CH_NAMES), start=start, stop=start + n_times, verbose="error")
     return (clip * 1e6).astype(np.float32), repairs
+
+
+def _read_uv(raw: "mne.io.BaseRaw", picks: list[int], start: int, stop: int) -> np.ndarray:
+    """Samples of some channels, float64 (n_chans, n_times), µV; in pieces, since mne unpacks all channels of each."""
+    x = np.empty((len(picks), stop - start))
+    piece = max(round(PIECE_S * raw.info["sfreq"]), 1)
+    try:
+        for first in range(start, stop, piece):
+            last = min(first + piece, stop)
+            x[:, first - start : last - start] = raw.get_data(picks, start=first, stop=last, verbose="error")
+    except Exception as error:  # as on opening
+        path = Path(raw.filenames[0])
+        raise _UnreadableError(path, f"samples {start:,} to {stop:,}: {type(error).__name__}: {error}") from error
+    x *= 1e6
+    return x
 
 
 def _check_rate(sfreq: float, path: Path, processing: Processing) -> None:

@@ -72,7 +72,7 @@ def load_arrays(data: bytes, *, shapes: Mapping[int, tuple[int, ...]], source: o
             raise RefusedError(f"it has {len(data):,} bytes; arrays of these shapes have at most {limit:,}")
         found = _run(data, shapes.values())
         if type(found) is not dict:
-            raise RefusedError(f"it holds a {_kind(found)}, not a dictionary")
+            raise RefusedError(f"it holds no dictionary but one {_kind(found)}")
         arrays = _by_number(found)
         if arrays.keys() != shapes.keys():
             missing, unknown = sorted(shapes.keys() - arrays.keys()), sorted(arrays.keys() - shapes.keys())

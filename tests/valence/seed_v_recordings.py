@@ -92,19 +92,16 @@ def simulated_session(session: int, *, sfreq: int, seed: int = 0, tail_s: int = 
     return x
 
 
-def write_session(
-    root: Path, subject: int, session: int, *, sfreq: int, date: str = "20180718", n_bytes: int = 2
-) -> Path:
-    """Write the recording of one session under its published name."""
-    folder = root / "EEG_raw"
-    folder.mkdir(parents=True, exist_ok=True)
-    return write_cnt(
-        folder / f"{subject}_{session}_{date}.cnt",
-        simulated_session(session, sfreq=sfreq, seed=subject),
-        sfreq=sfreq,
-        n_bytes=n_bytes,
-        events_s=START_S[session - 1],
-    )
+def slow_session(session: int, *, sfreq: int, seed: int = 0, lasts_s: int = 0) -> np.ndarray:
+    """White noise of 20 µV, float32 (66, n_times): for what does not depend on the signal, at any rate."""
+    n_times = (lasts_s or END_S[session - 1][-1] + 20) * sfreq
+    return 20 * np.random.default_rng([seed, session]).standard_normal((len(FILE_CH_NAMES), n_times), dtype=np.float32)
+
+
+def recording_path(root: Path, subject: int, session: int, date: str = "20180718") -> Path:
+    """Published name of a recording, its folder made."""
+    (root / "EEG_raw").mkdir(parents=True, exist_ok=True)
+    return root / "EEG_raw" / f"{subject}_{session}_{date}.cnt"
 
 
 def simulated_features(seed: int = 0) -> dict[int, np.ndarray]:

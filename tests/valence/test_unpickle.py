@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from valence.errors import BadInput
-from valence.unpickle import load_array
+from valence.unpickle import load_array, load_arrays, most_bytes
 
 SHAPE = (2, 3, 4)
 RAW = bytes(range(96)) * 2
@@ -272,3 +272,129 @@ def test_a_file_much_larger_than_its_array_is_refused_unread(tmp_path):
 def test_a_file_that_is_not_there_is_bad_input(tmp_path):
     with pytest.raises(BadInput, match="FileNotFoundError"):
         load_array(tmp_path / "sub001.pkl", shape=SHAPE)
+
+
+SHAPES = {0: (2, 3), 1: (4,), 5: (1, 3)}
+
+
+def arrays(dtype: str = "float64") -> dict[int, np.ndarray]:
+    rng = np.random.default_rng(2)
+    return {key: np.asarray(rng.normal(size=shape) * 100, dtype=dtype) for key, shape in SHAPES.items()}
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("dtype", ["float64", ">f4", "int16", "bool"])
+@pytest.mark.parametrize("key_type", [int, np.int64, np.uint8])
+def test_honest_dictionaries_are_read(protocol, dtype, key_type):
+    expected = arrays(dtype)
+    data = pickle.dumps({key_type(key): array for key, array in reversed(expected.items())}, protocol)
+    read = load_arrays(data, shapes=SHAPES, source="here")
+    assert list(read) == list(SHAPES)
+    for key, array in expected.items():
+        np.testing.assert_array_equal(read[key], array)
+        assert read[key].dtype == np.dtype(dtype).newbyteorder("=")
+
+
+def test_arrays_may_share_their_memory_in_a_file():
+    one = np.arange(4.0)
+    read = load_arrays(pickle.dumps({0: one, 1: one}), shapes={0: (4,), 1: (4,)}, source="here")
+    np.testing.assert_array_equal(read[0], one)
+    np.testing.assert_array_equal(read[1], one)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_many_arrays_are_within_the_steps_and_bytes(protocol):
+    shapes = {key: (70, 310) for key in range(45)}
+    array = np.random.default_rng(0).normal(size=(70, 310))
+    data = pickle.dumps({key: array + key for key in shapes}, protocol)
+    assert len(data) < most_bytes(shapes.values())
+    np.testing.assert_array_equal(load_arrays(data, shapes=shapes, source="here")[44], array + 44)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("place", ["value", "key", "instead"])
+def test_a_dictionary_with_code_is_refused_and_never_run(tmp_path, protocol, place):
+    mark = tmp_path / "executed"
+    call = Call(os.system, f"touch {mark}")
+    found = {"value": arrays() | {1: call}, "key": arrays() | {call: np.zeros(1)}, "instead": call}[place]
+    with pytest.raises(BadInput, match=r"there\.npz: it names '(posix|nt)\.system'"):
+        load_arrays(pickle.dumps(found, protocol), shapes=SHAPES, source="there.npz")
+    assert not mark.exists()
+
+
+NOT_THESE = {
+    "missing": ({0: arrays()[0], 1: arrays()[1]}, r"keys missing: \[5\]; keys unknown: \[\]"),
+    "unknown": (arrays() | {6: np.zeros(1), 7: np.zeros(1)}, r"keys missing: \[\]; keys unknown: \[6, 7\]"),
+    "text keys": ({str(key): array for key, array in arrays().items()}, "one key is str '0', no whole number"),
+    "float keys": ({float(key): array for key, array in arrays().items()}, "one key is float"),
+    "truth for keys": ({True: arrays()[1], False: arrays()[0]}, "one key is bool"),
+    "numpy float keys": ({np.float64(key): array for key, array in arrays().items()}, "one key is array"),
+    "shape": (arrays() | {1: np.zeros(5)}, r"key 1: its array has shape \(5,\); \(4,\) is allowed"),
+    "objects": (arrays() | {1: np.full(4, None)}, "dtype is 'O8'"),
+    "a list": (arrays() | {1: [1.0]}, "key 1 holds a list, not an array"),
+    "nested": (arrays() | {1: {0: np.zeros(4)}}, "key 1 holds a dict, not an array"),
+    "huge key": (arrays() | {10**100: np.zeros(4)}, "one key is int"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_THESE)
+def test_other_dictionaries_are_refused(name):
+    found, reason = NOT_THESE[name]
+    with pytest.raises(BadInput, match=reason):
+        load_arrays(pickle.dumps(found), shapes=SHAPES, source="here")
+
+
+def test_a_key_under_two_types_is_refused():
+    """To the pickle numpy's 1 and Python's 1 are one key; to the unpickler they are two."""
+    numpy_one = pickle.dumps(np.int64(1), 2)[2:-1]
+    value = pickle.dumps(np.zeros(4), 2)[2:-1]
+    data = b"\x80\x02}(" + numpy_one + value + b"K\x01" + value + b"u."
+    with pytest.raises(BadInput, match="the key 1 is there twice"):
+        load_arrays(data, shapes={1: (4,)}, source="here")
+
+
+@pytest.mark.parametrize("name", [name for name in BOMBS if name not in ("shape of the state",)])
+def test_a_bomb_is_refused_as_a_dictionary_too(name):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(BadInput, match="here: "):
+        load_arrays(BOMBS[name], shapes=SHAPES, source="here")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
+
+
+def test_a_dictionary_much_larger_than_its_arrays_is_refused():
+    data = pickle.dumps(arrays() | {1: np.zeros(100_000)})
+    with pytest.raises(BadInput, match=r"here: it has 800,.* bytes; arrays of these shapes have at most"):
+        load_arrays(data, shapes=SHAPES, source="here")
+
+
+def test_steps_grow_with_the_number_of_arrays_and_no_further():
+    empty = {key: np.zeros(0) for key in range(30)}
+    data = pickle.dumps(empty)
+    assert len(load_arrays(data, shapes={key: (0,) for key in empty}, source="here")) == 30
+    steps = b"\x80\x04}(" + b"K\x00]" * 1_000 + b"u."
+    with pytest.raises(BadInput, match=r"it has more than 1,200 steps"):
+        load_arrays(steps, shapes=SHAPES, source="here")
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_truncated_dictionary_is_refused_wherever_it_ends(protocol):
+    data = pickle.dumps(arrays(), protocol)
+    for end in range(0, len(data), 5):
+        with pytest.raises(BadInput, match="here: "):
+            load_arrays(data[:end], shapes=SHAPES, source="here")
+
+
+def test_damaged_dictionaries_are_refused_or_read():
+    data = pickle.dumps(arrays(), 4)
+    rng = np.random.default_rng(5)
+    refused = 0
+    for _ in range(400):
+        damaged = bytearray(data)
+        for position in rng.integers(0, len(data), size=2):
+            damaged[position] = rng.integers(256)
+        try:
+            read = load_arrays(bytes(damaged), shapes=SHAPES, source="here")
+            assert {key: array.shape for key, array in read.items()} == SHAPES
+        except BadInput:
+            refused += 1
+    assert refused > 100
