@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: Options) -> None:
     from cluster.preparation import prepare_all
-    from jobs.terminal import Terminal, audit_table, console
+    from jobs.terminal import Terminal, audit_lines, console
 
     terminal = Terminal()
     try:
@@ -106,7 +106,8 @@ def _run(options: Options) -> None:
             console.print(f"  repaired: {text}", markup=False)
         if len(repairs) > 10:
             console.print(f"  and {len(repairs) - 10} more repairs, all in manifest.json", markup=False)
-        console.print(audit_table(result.audit, title="what lies on both sides of the split"))
+        for line in audit_lines(result.audit):
+            console.print(line)
         assert result.prepared.folder is not None
         path = result.prepared.folder / f"audit-{result.split.name.replace(':', '-').replace('/', '-')}.json"
         path.write_text(json.dumps([asdict(finding) for finding in result.audit], indent=1) + "\n", encoding="utf-8")

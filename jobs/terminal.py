@@ -125,16 +125,12 @@ def statistics_tables(statistics: pd.DataFrame) -> Iterator[Table]:
 LEVEL_STYLE = {"leak": "bold red", "confound": "yellow", "unknown": "yellow", "clean": "green"}
 
 
-def audit_table(findings: Iterable[Finding], *, title: str) -> Table:
-    """What lies on both sides of a split."""
-    table = Table(box=None, header_style="bold", pad_edge=False, title=title, title_justify="left")
-    for name in ("group", "training", "validation", "test", "both sides", "level", "what it means"):
-        table.add_column(name, justify="left" if name in ("group", "level", "what it means") else "right")
+def audit_lines(findings: Iterable[Finding]) -> Iterator[str]:
+    """What lies on both sides of a split, a line a kind of group, the text unbroken however narrow the window."""
+    yield f"  [bold]{'level':9}  {'group':17}  train / validation / test  both sides[/]"
     for found in findings:
-        counts = (str(count) for count in (found.n_train, found.n_validation, found.n_test, found.n_both))
-        level = f"[{LEVEL_STYLE[found.level]}]{found.level}[/]"
-        table.add_row(found.group, *counts, level, escape(found.text))
-    return table
+        counts = f"{found.n_train:5} / {found.n_validation:10} / {found.n_test:4}  {found.n_both:10}"
+        yield f"  [{LEVEL_STYLE[found.level]}]{found.level:9}[/]  {found.group:17}  {counts}  {escape(found.text)}"
 
 
 def baseline_table(rows: pd.DataFrame) -> Table:
