@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import scipy.io
 
 from valence.errors import BadInput
 from valence.faced_bids import clip_rows
+from valence.matlab_struct import NotReadableError, read_structures
 
 N_CLIPS = 28
 RATINGS = (
@@ -33,31 +33,18 @@ _SUBJECT = re.compile(r"sub-?(\d{3})")
 
 def read_after_remarks(path: Path, *, subject: str) -> pd.DataFrame:
     """Ratings of one subject from After_remarks.mat, 28 rows by clip. Raises BadInput where the file is not as said."""
-    entries = _entries(path)
+    fields = ("score", "trial", "vid")
     try:
+        if (size := path.stat().st_size) > MOST_BYTES:
+            raise NotReadableError(f"it has {size:,} bytes; published ones have about 3,200")
+        entries = read_structures(path, "After_remark", fields, n=N_CLIPS)
         rows = [
             (subject, _integer(entry["vid"]) - 1, _integer(entry["trial"]) - 1, *_score(entry["score"]))
             for entry in entries
         ]
-    except (KeyError, TypeError, ValueError) as error:
+    except (NotReadableError, OSError) as error:
         raise _refused(path, str(error)) from error
     return _table(rows, path)
-
-
-def _entries(path: Path) -> np.ndarray:
-    """The 28 entries of the structure. The size of the file bounds what it can unpack to."""
-    try:
-        if (size := path.stat().st_size) > MOST_BYTES:
-            raise ValueError(f"it has {size:,} bytes; published ones have about 3,200")
-        shapes = {name: shape for name, shape, _ in scipy.io.whosmat(path)}
-        if sorted(shapes.get("After_remark", ())) != [1, N_CLIPS]:
-            raise ValueError(f"it holds {shapes or 'nothing'}")
-        entries = scipy.io.loadmat(path, variable_names=["After_remark"])["After_remark"].ravel()
-        if not {"score", "trial", "vid"} <= set(entries.dtype.names or ()):
-            raise ValueError(f"After_remark has fields {entries.dtype.names}")
-    except Exception as error:  # scipy raises what it meets in a damaged file
-        raise _refused(path, f"cannot be read: {type(error).__name__}: {error}") from error
-    return entries
 
 
 def _refused(path: Path, got: str) -> BadInput:
@@ -70,15 +57,15 @@ def _refused(path: Path, got: str) -> BadInput:
 
 
 def _integer(value: np.ndarray) -> int:
-    if value.size != 1 or value.dtype.kind not in "iuf" or int(value.item()) != value.item():
-        raise ValueError(f"a number of a clip or trial is {value.ravel()[:3]}")
-    return int(value.item())
+    if value.size != 1 or not np.isfinite(value[0]) or int(value[0]) != value[0] or abs(value[0]) > N_CLIPS + 1:
+        raise NotReadableError(f"the number of a clip or trial is {value[:3]}, not 1 to {N_CLIPS}")
+    return int(value[0])
 
 
 def _score(value: np.ndarray) -> list[float]:
-    if value.size != len(RATINGS) or value.dtype.kind not in "iuf":
-        raise ValueError(f"a score has shape {value.shape} of {value.dtype}")
-    return [float(rating) for rating in value.ravel()]
+    if value.size != len(RATINGS):
+        raise NotReadableError(f"a score has {value.size} numbers")
+    return value.tolist()
 
 
 def read_bids_ratings(path: Path) -> pd.DataFrame:

@@ -1,0 +1,132 @@
+"""Recordings: an array of structures of numbers out of a MATLAB 5 file, without trusting the file.
+
+scipy.io.loadmat ends the whole process (segmentation fault, scipy 1.17) on files with a few bytes changed, so this
+reads the little that is needed by itself: numbers, one level deep, every length checked before it is used. Format:
+MathWorks, "MAT-File Format", level 5.
+"""
+
+import math
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+MATRIX, COMPRESSED = 14, 15
+STRUCTURE = 2
+NUMERIC = range(6, 16)
+"""classes of arrays that hold numbers, double to uint64"""
+MOST_UNPACKED = 10_000_000
+
+
+class NotReadableError(ValueError):
+    """Why a file is not read, in words."""
+
+
+def read_structures(path: Path, name: str, fields: tuple[str, ...], *, n: int) -> list[dict[str, np.ndarray]]:
+    """The fields of every structure in the array `name`.
+
+    Parameters
+    ----------
+    path : MATLAB file before version 7.3, compressed or not.
+    name : of the array.
+    fields : those that are read; they hold real numbers.
+    n : how many structures the array must have.
+
+    Returns
+    -------
+    For each structure, in the order of the file, float64 arrays by field, flat (column by column).
+
+    Raises
+    ------
+    NotReadableError, OSError : where the file is damaged or does not hold that.
+    """
+    data = path.read_bytes()
+    order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
+    if len(data) < 128 or order is None:
+        raise NotReadableError("it is no MATLAB 5 file (saved before version 7.3)")
+    try:
+        for kind, body in _elements(data[128:], order):
+            if kind == COMPRESSED:
+                kind, body = next(_elements(_unpacked(body), order), (0, b""))
+            if kind == MATRIX and (found := _structures(body, order, name, fields, n)) is not None:
+                return found
+    except (struct.error, zlib.error, OverflowError) as error:
+        raise NotReadableError(f"it is damaged: {error}") from error
+    raise NotReadableError(f"it holds no array {name}")
+
+
+def _unpacked(body: bytes) -> bytes:
+    unpacked = zlib.decompressobj().decompress(body, MOST_UNPACKED + 1)
+    if len(unpacked) > MOST_UNPACKED:
+        raise NotReadableError(f"it unpacks to more than {MOST_UNPACKED:,} bytes")
+    return unpacked
+
+
+def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
+    """Type and content of each element, one after the other."""
+    at = 0
+    while at < len(data):
+        kind, size = struct.unpack_from(f"{order}II", data, at)
+        start = at + 8
+        if kind >> 16:  # a small element has type, length and content in these 8 bytes
+            kind, size, start = kind & 0xFFFF, kind >> 16, at + 4
+            if size > 4:
+                raise NotReadableError("it is damaged: a small element is too long")
+        if start + size > len(data):
+            raise NotReadableError(f"it is truncated: an element has {size:,} bytes and {len(data) - start:,} are left")
+        yield kind, data[start : start + size]
+        # all but compressed elements fill up to a multiple of 8 bytes
+        at = start + size if kind == COMPRESSED else at + 8 if start == at + 4 else start + -(-size // 8) * 8
+
+
+def _header(parts: Iterator[tuple[int, bytes]], order: str) -> tuple[int, int, str]:
+    """Class of an array, how many values it has, and its name."""
+    (_, flags), (_, dimensions), (_, name) = next(parts), next(parts), next(parts)
+    sizes = struct.unpack(f"{order}{len(dimensions) // 4}i", dimensions)
+    if min(sizes, default=-1) < 0:
+        raise NotReadableError(f"it is damaged: an array has sizes {sizes}")
+    return struct.unpack_from(f"{order}I", flags)[0] & 0xFF, math.prod(sizes), name.decode("latin-1")
+
+
+def _structures(
+    body: bytes, order: str, wanted: str, fields: tuple[str, ...], n: int
+) -> list[dict[str, np.ndarray]] | None:
+    """The fields of each structure; None where the array has another name."""
+    parts = _elements(body, order)
+    try:
+        kind, size, name = _header(parts, order)
+        if name != wanted:
+            return None
+        if kind != STRUCTURE or size != n:
+            raise NotReadableError(f"{name} has class {kind} and {size} entries")
+        (_, length), (_, text) = next(parts), next(parts)
+        width = struct.unpack_from(f"{order}i", length)[0]
+        if not 1 <= width <= 64:
+            raise NotReadableError(f"it is damaged: names of fields have {width} bytes")
+        names = [text[at : at + width].split(b"\0")[0].decode("latin-1") for at in range(0, len(text), width)]
+        if missing := set(fields) - set(names):
+            raise NotReadableError(f"{name} has no field {', '.join(sorted(missing))}")
+        found = []
+        for _ in range(n):
+            values = {field: next(parts) for field in names}
+            found.append({field: _numbers(*values[field], order, field) for field in fields})
+    except StopIteration as error:
+        raise NotReadableError("it is truncated: an array ends early") from error
+    return found
+
+
+def _numbers(kind: int, body: bytes, order: str, field: str) -> np.ndarray:
+    """Values of an array of real numbers."""
+    if kind != MATRIX:
+        raise NotReadableError(f"the field {field} is no array")
+    parts = _elements(body, order)
+    kind, size, _ = _header(parts, order)
+    if kind not in NUMERIC:
+        raise NotReadableError(f"the field {field} holds no numbers (class {kind})")
+    stored, values = next(parts)
+    if stored not in NUMBERS or len(values) != size * np.dtype(NUMBERS[stored]).itemsize:
+        raise NotReadableError(f"the field {field} has {size} values in {len(values)} bytes of type {stored}")
+    return np.frombuffer(values, order + NUMBERS[stored]).astype(np.float64)
