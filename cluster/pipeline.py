@@ -120,6 +120,7 @@ def load_data(request: Request, listener: Listener) -> Data:
         stored = stored_input(input, recipes[input])
         splits[input] = make_split(dataset, stored, request.split)
         audits[input] = leakage_audit(splits[input], dataset)
+        listener.stage(_in_a_line(splits[input], audits[input]))
         listener.stage(f"reading {stored} of {len(dataset.subjects(stored))} subjects")
         prepared[input] = prepare(
             dataset, input, recipes[input], request.prepared or request.out / "prepared", on_subject=listener.subject
@@ -128,6 +129,24 @@ def load_data(request: Request, listener: Listener) -> Data:
         if repairs:
             listener.stage(f"{repairs} repairs in reading; {prepared[input].folder}/manifest.json tells them")
     return Data(dataset=dataset, prepared=prepared, splits=splits, audits=audits)
+
+
+def _in_a_line(split: Split, audit: tuple[Finding, ...]) -> str:
+    leaks = [f"{finding.group}s" for finding in audit if finding.level == "leak"]
+    told = f"the same {', '.join(leaks)} in training and test" if leaks else "nothing to recognise on both sides"
+    return f"split {split.name}: {told}"
+
+
+def planned_audits(request: Request) -> dict[str, tuple[Finding, ...]]:
+    """The audit of the split of each input, from the files alone; empty before a simulated cohort is written."""
+    if request.data_root is None:
+        return {}
+    dataset = DATASETS[request.dataset](request.data_root, processing=request.processing)
+    return {
+        input: leakage_audit(make_split(dataset, stored_input(input, recipe), request.split), dataset)
+        for input, recipe in request.preset.recipes.items()
+        if input in inputs_used(request)
+    }
 
 
 def simulated_root(request: Request, listener: Listener) -> Path:

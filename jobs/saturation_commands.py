@@ -14,6 +14,7 @@ from cluster.session import local_slots
 from cluster.store import Store
 from jobs.terminal import (
     Terminal,
+    audit_lines,
     baseline_table,
     console,
     duration,
@@ -84,6 +85,10 @@ def show_plan(options) -> int:
         table.add_row(classifier, CLASSIFIERS[classifier].input, *figures)
     console.print(table)
     _plan_facts(request)
+    for input, findings in pipeline.planned_audits(request).items():
+        console.print(f"{input}, split {request.split}:")
+        for line in audit_lines(findings):
+            console.print(line)
     _plan_cost(counts, work, dollars_per_hour=options.dollars_per_hour)
     for exclusion in request.grid.exclusions:
         what = f"{exclusion.classifier} {exclusion.strategy} {exclusion.target}"

@@ -131,15 +131,15 @@ def _time(split: Split) -> Finding:
 def _blocks(parts: tuple[Part, ...], dataset: Dataset) -> Finding:
     """A block is a stretch of one session: two clips of it share electrode drift and mood."""
     subjects = sorted(set(parts[0].subjects) & set(parts[2].subjects))
-    ranks = {subject: dataset.presentation(subject) for subject in subjects} if dataset.block_clips else {}
-    known = all(ranks.get(subject) is not None for subject in subjects)
+    told = {subject: dataset.presentation(subject) for subject in subjects if dataset.block_clips}
+    ranks = {subject: rank for subject, rank in told.items() if rank is not None}
 
     def values(part: Part) -> list[str]:
         size = dataset.block_clips or 1
         return [
             f"{subject}, block {ranks[subject][clip] // size + 1}"
             for subject in part.subjects
-            if ranks.get(subject) is not None
+            if subject in ranks
             for clip in part.clips
             if ranks[subject][clip] >= 0
         ]
@@ -148,7 +148,7 @@ def _blocks(parts: tuple[Part, ...], dataset: Dataset) -> Finding:
         both = len(train & test)
         if not subjects:
             return "clean", "no session is on both sides, so no block is"
-        if not known:
+        if len(ranks) < len(subjects):
             return "unknown", "people are on both sides, and the order of their clips is not known for all"
         if both:
             return (

@@ -80,7 +80,7 @@ def _normalised(prepared: "Prepared", train: np.ndarray, *, how: str) -> np.ndar
 
     if prepared.folder is None:
         return made()
-    rows = hashlib.sha256(np.ascontiguousarray(train, dtype="<i8")).hexdigest() if how == "train" else ""
+    rows = hashlib.sha256(train.astype("<i8").tobytes()).hexdigest() if how == "train" else ""
     folder = prepared.folder.parent / f"{prepared.folder.name}-normalised-{canonical_hash([how, rows])}"
 
     def build(partial: Path) -> None:

@@ -76,7 +76,7 @@ def convert_subject(dataset: Dataset, subject: str, input: str, recipe: Recipe) 
     )
 
 
-def _runs(clips: Sequence[np.ndarray]) -> list[list[int]]:
+def _runs(clips: Sequence[np.ndarray] | np.ndarray) -> list[list[int]]:
     """Neighbouring clips of one length, which are cut in one go."""
     runs: list[list[int]] = []
     for number, clip in enumerate(clips):

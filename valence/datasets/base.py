@@ -28,7 +28,7 @@ LARGEST = float(np.finfo(np.float32).max)
 class Recording:
     """What one subject gave."""
 
-    clips: Sequence[np.ndarray]
+    clips: Sequence[np.ndarray] | np.ndarray
     """a float array for each clip of the data set, in their order: (n_chans, n_times) in µV, or (n_chans, n_steps,
     n_bands); with no times where this subject has no recording of a clip, and then a repair says why"""
     repairs: tuple[str, ...] = ()
@@ -172,11 +172,13 @@ class Dataset(ABC):
         check_clips(found, lengths=self.lengths(input), tail=tail, ch_names=self.ch_names, subject=subject, file=source)
         if input == "windows":
             check_microvolts(found.clips, ch_names=self.ch_names, subject=subject, file=source)
-        needed = ["C", "W"]
         if isinstance(found.clips, np.ndarray):
-            return Recording(np.require(found.clips, dtype=np.float32, requirements=needed), found.repairs)
-        clips = [np.require(clip, dtype=np.float32, requirements=needed) for clip in found.clips]
-        return Recording(clips, found.repairs)
+            return Recording(_own(found.clips), found.repairs)
+        return Recording([_own(clip) for clip in found.clips], found.repairs)
+
+
+def _own(array: np.ndarray) -> np.ndarray:
+    return np.require(array, dtype=np.float32, requirements=("C", "W"))
 
 
 def check_clips(
@@ -222,7 +224,9 @@ def check_clips(
         )
 
 
-def check_microvolts(clips: Sequence[np.ndarray], *, ch_names: tuple[str, ...], subject: str, file: Path) -> None:
+def check_microvolts(
+    clips: Sequence[np.ndarray] | np.ndarray, *, ch_names: tuple[str, ...], subject: str, file: Path
+) -> None:
     """Raise BadInput where signals, (n_chans, n_times) a clip, cannot be EEG in µV, or a channel never varies."""
     low, high = PLAUSIBLE_RMS_UV
     sd = np.array([clip.std(axis=-1) for clip in clips if clip.size])
