@@ -75,7 +75,7 @@ def run(
             session = stack.enter_context(ray_session(plugins=request.plugins))
             axis = fit_axis(request, listener)
         if axis is not None:
-            check_axis(axis, data.dataset.classes)
+            check_axis(axis, data.dataset.emotions or data.dataset.classes)
             axis.save(request.out / axis_file(axis))
         cells = bound_cells(request, data, axis)
         name = save_plan(request, store, data, cells, axis)
@@ -294,7 +294,7 @@ def train(
         recipes={recipe.hash: recipe for recipe in recipes.values()},
         inputs={name: CLASSIFIERS[name].input for name in request.grid.classifiers},
         class_of_clip=tuple(data.dataset.class_of_clip),
-        classes=tuple(data.dataset.classes),
+        classes=tuple(data.dataset.emotions or data.dataset.classes),
         axis=axis,
         plugins=request.plugins,
     )

@@ -148,11 +148,25 @@ def test_names():
 def test_an_axis_that_is_missing_or_does_not_fit(name):
     with pytest.raises(BadInput, match="without an axis"):
         make_target(name, dataclasses.replace(world.context(), axis=None))
-    five = dataclasses.replace(world.context(), n_classes=5, classes=EMOTIONS[:5])
+    five = dataclasses.replace(world.context(), n_classes=5, classes=(*EMOTIONS[:4], "boredom"))
     with pytest.raises(
-        BadInput, match=r"classes anger, .*tenderness, for recordings of the classes anger, .*neutral\n"
+        BadInput, match=r"classes anger, .*tenderness, for recordings of the classes anger, .*boredom\n"
     ):
         make_target(name, five)
+
+
+def test_recordings_of_fewer_classes_take_their_rows_of_an_axis():
+    """SEED-V has five of the nine classes, in another order."""
+    some = ("disgust", "fear", "sadness", "neutral", "joy")
+    context = dataclasses.replace(world.context(), class_of_clip=np.arange(5).repeat(3), n_classes=5, classes=some)
+    axis, target = context.axis, make_target("vaxis", context)
+    rows = [EMOTIONS.index(name) for name in some]
+    positions = axis.class_positions[rows]
+    np.testing.assert_allclose(target.class_values, (positions - positions.mean()) / positions.std())
+    centroids = axis.centroids[rows] - axis.centroids[rows].mean(axis=0)
+    centroids /= np.linalg.norm(centroids, axis=1, keepdims=True)
+    np.testing.assert_allclose(target.prototypes @ target.prototypes.T, centroids @ centroids.T, atol=1e-12)
+    check_axis(axis, some)
 
 
 def reordered(axis, order, names=None):

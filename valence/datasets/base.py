@@ -73,6 +73,8 @@ class Dataset(ABC):
     clip_seconds: ClassVar[tuple[float, ...]]
     """length of each clip"""
     classes: ClassVar[tuple[str, ...]]
+    emotions: ClassVar[tuple[str, ...]] = ()
+    """the classes by the names of the stories' emotions, for the axis; empty where `classes` are these"""
     class_of_clip: ClassVar[tuple[int, ...]]
     """index into `classes` for each clip"""
     films: ClassVar[tuple[str, ...]]

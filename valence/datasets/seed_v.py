@@ -48,6 +48,7 @@ class SeedV(Dataset):
         float(end - start) for starts, ends in zip(facts.START_S, facts.END_S) for start, end in zip(starts, ends)
     )
     classes = facts.CLASSES
+    emotions = ("disgust", "fear", "sadness", "neutral", "joy")
     class_of_clip = tuple(label for labels in facts.LABELS for label in labels)
     films = tuple(facts.film_name(clip) for clip in range(N_CLIPS))
     bands = BANDS
