@@ -138,12 +138,11 @@ def fit_axis(
         are not finite or the same in all classes, a class missing from a set, no positive or no negative class.
     """
     row = choose_method(method)
-    class_codes = _codes(classes, codes)
-    check_sign_rule(sign_rule, classes, class_codes)
-    labelled = Labelled(*_checked(activations, emotions, sets, classes), classes, class_codes)
+    labelled = labelled_texts(activations, emotions, sets, classes, codes)
+    check_sign_rule(sign_rule, classes, labelled.codes)
     direction, explained_variance = row.fit_labelled(labelled)
     centroids = labelled.centroids
-    direction = direction * sign(centroids @ direction, classes, rule=sign_rule, codes=class_codes)
+    direction = direction * sign(centroids @ direction, classes, rule=sign_rule, codes=labelled.codes)
     error, interval = bootstrap_positions(
         labelled, direction, method=row, n_bootstrap=row.n_bootstrap if n_bootstrap is None else n_bootstrap, seed=seed
     )
@@ -167,24 +166,15 @@ def fit_axis(
     )
 
 
-def _codes(classes: tuple[str, ...], codes: Sequence[float] | None) -> np.ndarray:
-    if len(classes) < 2 or len(set(classes)) < len(classes):
-        raise BadInput(
-            f"an axis of the classes {', '.join(classes) or '(none)'}",
-            allowed="two or more different classes",
-            do="give stories of at least a positive and a negative class",
-        )
-    array = polarity(classes) if codes is None else np.asarray(codes, dtype=np.float64)
-    if array.shape != (len(classes),) or not np.isfinite(array).all():
-        raise BadInput(
-            f"codes of shape {array.shape} for {len(classes)} classes",
-            allowed="one finite number a class",
-            do="correct",
-        )
-    return array
-
-
-def _checked(activations, emotions, sets, classes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def labelled_texts(
+    activations: np.ndarray,
+    emotions: np.ndarray,
+    sets: np.ndarray,
+    classes: tuple[str, ...] = EMOTIONS,
+    codes: Sequence[float] | np.ndarray | None = None,
+) -> Labelled:
+    """The checked input of a fit, in float64. Parameters and errors as of `fit_axis`."""
+    codes = _codes(classes, codes)
     activations = np.asarray(activations, dtype=np.float64)
     emotions, sets = np.asarray(emotions, dtype=str), np.asarray(sets, dtype=str)
     problem = ""
@@ -194,6 +184,8 @@ def _checked(activations, emotions, sets, classes) -> tuple[np.ndarray, np.ndarr
         problem = "no texts"
     elif not np.isfinite(activations).all():
         problem = "activations that are not finite"
+    elif strangers := sorted(set(emotions) - set(classes)):
+        problem = f"texts of {', '.join(strangers)}"
     else:
         missing = [
             f"{name} in set {set_name}"
@@ -208,7 +200,24 @@ def _checked(activations, emotions, sets, classes) -> tuple[np.ndarray, np.ndarr
             allowed=f"finite (n_texts, d_model) with a class and a set each, every one of {', '.join(classes)} per set",
             do="correct the arrays",
         )
-    return activations, emotions, sets
+    return Labelled(activations, emotions, sets, classes, codes)
+
+
+def _codes(classes: tuple[str, ...], codes: Sequence[float] | np.ndarray | None) -> np.ndarray:
+    if len(classes) < 2 or len(set(classes)) < len(classes):
+        raise BadInput(
+            f"an axis of the classes {', '.join(classes) or '(none)'}",
+            allowed="two or more different classes",
+            do="give stories of at least a positive and a negative class",
+        )
+    array = polarity(classes) if codes is None else np.asarray(codes, dtype=np.float64)
+    if array.shape != (len(classes),) or not np.isfinite(array).all():
+        raise BadInput(
+            f"codes of shape {array.shape} for {len(classes)} classes",
+            allowed="one finite number for each class",
+            do="correct them",
+        )
+    return array
 
 
 def _problem(axis: Axis) -> str:

@@ -55,6 +55,7 @@ def notes_of_axis(
             if value is not None and abs(value) > STYLE_LIMIT
         ]
     return {
+        "codes": [float(code) for code in labelled.codes],
         "sign_rule": sign_rule,
         "sign_rules_agree": agree,
         "sets": agreement,

@@ -31,8 +31,8 @@ def clip_positions(axis: Axis, activations: np.ndarray) -> np.ndarray:
         return positions(activations, axis.direction)
     raise BadInput(
         f"activations of clip descriptions: {problem}",
-        allowed=f"finite (n_clips, {len(axis.direction)}), two or more, of layer {axis.layer} of {axis.llm or 'the LLM'}",
-        do="read the descriptions with the LLM, layer and pooling of the axis",
+        allowed=f"finite (n_clips, {len(axis.direction)}), two clips or more, and not all the same",
+        do=f"read the descriptions with the LLM of the axis, {axis.llm}, layer {axis.layer}, pooling {axis.pooling}",
     )
 
 

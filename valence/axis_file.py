@@ -25,7 +25,10 @@ def write_axis_file(path: Path, tensors: dict[str, np.ndarray], facts: dict[str,
 
 
 def read_axis_file(path: Path, make: Callable[[dict[str, Any]], Made]) -> Made:
-    """What `make` makes of a file's facts and arrays, by name. Raises BadInput, with the file's name, for anything else."""
+    """What `make` makes of a file's facts and arrays, by name.
+
+    Raises BadInput, with the file's name, for anything else or a damaged file.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:

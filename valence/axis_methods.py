@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from valence.axis_pca import check_sign_rule, first_component, polarity, set_means
+from valence.axis_pca import check_differ, check_sign_rule, first_component, polarity, set_means
 from valence.errors import BadInput
 
 
@@ -50,6 +50,8 @@ class Method:
     source: str
     supervised: bool
     """whether it is told the polarity of the classes"""
+    of_texts: bool = False
+    """whether more than the class means of each set counts"""
     n_bootstrap: int
     """draws of `fit_axis` where none are asked for"""
     find: Callable[[Labelled], np.ndarray]
@@ -85,6 +87,7 @@ class Method:
         """As `fit`."""
         if self.supervised:
             check_sign_rule("stories", labelled.classes, labelled.codes)
+        check_differ(labelled.centroids)
         found = self.find(labelled)
         length = np.linalg.norm(found)
         if not length > 0:
@@ -197,6 +200,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 formula="Σ⁻¹ (μ₊ − μ₋) over texts, each set centred, Σ shrunk by Ledoit and Wolf",
                 source="Fisher 1936, doi 10.1111/j.1469-1809.1936.tb02137.x; as scikit-learn's",
                 supervised=True,
+                of_texts=True,
                 n_bootstrap=100,
                 find=_lda,
             ),

@@ -22,17 +22,24 @@ def set_means(activations: np.ndarray, emotions: np.ndarray, sets: np.ndarray, c
 
 
 def first_component(centroids: np.ndarray) -> tuple[np.ndarray, float]:
-    """PC1 of (n_classes, d_model) centroids, as a unit vector of either sign, and its share of the variance."""
+    """PC1 of (n_classes, d_model) centroids, as a unit vector of either sign, and its share of the variance.
+
+    Raises BadInput where all centroids are the same.
+    """
+    check_differ(centroids)
     _, singular_values, components = np.linalg.svd(centroids - centroids.mean(axis=0), full_matrices=False)
     variance = singular_values**2
-    # less than a millionth of their size is rounding
-    if not variance.sum() > 1e-12 * np.sum(centroids**2):
+    return components[0], float(variance[0] / variance.sum())
+
+
+def check_differ(centroids: np.ndarray) -> None:
+    """Raise BadInput where (n_classes, d_model) centroids are the same but for a millionth of their size."""
+    if not np.sum((centroids - centroids.mean(axis=0)) ** 2) > 1e-12 * np.sum(centroids**2):
         raise BadInput(
             "axis: the activations of all classes are the same",
             allowed="activations that differ between classes",
             do="read another layer: at the last token, layer 0 is the full stop that every text ends with",
         )
-    return components[0], float(variance[0] / variance.sum())
 
 
 def positions(centroids: np.ndarray, direction: np.ndarray) -> np.ndarray:
