@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from tests.valence.scalp_field import CH_NAMES, SFREQ, brain_uv
+from tests.valence.scalp_field import CH_NAMES, SFREQ, blinks_uv, brain_uv, eye_topography
 from valence.errors import BadInput
 from valence.processing import Processing, process, to_raw
 
@@ -42,9 +42,10 @@ def done(x_uv: np.ndarray, *, sfreq: float = SFREQ, ch_names=None, **steps) -> n
 
 @pytest.fixture(scope="module")
 def damaged() -> np.ndarray:
-    """Minutes of EEG with a flat channel, a noisy one and mains hum: float32, (32, 15000), µV."""
+    """A minute of EEG with blinks, mains hum, a flat channel and a noisy one: float32, (32, 15000), µV."""
     rng = np.random.default_rng(5)
     x = brain_uv(5, 60) + 8 * np.sin(2 * np.pi * 50 * np.arange(15000) / SFREQ)
+    x += eye_topography()[:, None] * blinks_uv(5, 60)
     x[5], x[14] = 0.0, rng.normal(scale=20, size=15000)
     return x.astype(np.float32)
 
@@ -115,6 +116,8 @@ def test_the_same_input_gives_the_same_output(damaged):
     raw = to_raw(damaged, sfreq=SFREQ, ch_names=CH_NAMES)
     (first, said), (second, said_again) = process(raw, EVERYTHING), process(raw, EVERYTHING)
     assert said == said_again
+    assert sum("interpolated" in repair for repair in said) == 2
+    assert sum("removed independent" in repair for repair in said) == 1
     np.testing.assert_array_equal(first.get_data(), second.get_data())
 
 
