@@ -1,10 +1,10 @@
 """Stage axis, on disk: the parts of one fit in one folder, each whole or absent, and a cache of finished fits.
 
 A folder belongs to one configuration, whose hash lies in it. Parts are reused only under the same hash; the moment it
-differs they are removed, before the new hash is written.
+differs they are removed, before the new hash is written. Paraphrases are kept in the cache under what decides them
+alone, so that another layer or method, or another LLM that reads them, does not write them again.
 """
 
-import dataclasses
 import json
 import logging
 import os
@@ -34,29 +34,61 @@ CONFIGURATION, PARAPHRASES, ACTIVATIONS, AXIS = (
     "activations.safetensors",
     "axis.safetensors",
 )
+UNFINISHED = "paraphrases.unfinished.parquet"
+"""the table so far"""
 
 logger = logging.getLogger(__name__)
 
 
 def configuration_of(
-    llm: LLM, llm_hash: str, *, how: Paraphrasing, layer: int, engine: str, sign_rule: str, seed: int
+    llm: LLM,
+    llm_hash: str,
+    *,
+    how: Paraphrasing,
+    layer: int,
+    engine: str,
+    sign_rule: str,
+    seed: int,
+    pooling: str = POOLING,
+    method: str = METHOD,
 ) -> dict:
     """Everything that decides an axis, and no path or device."""
+    written = writing_of(llm, llm_hash, how=how, engine=engine, seed=seed)
+    return {**written, "layer": layer, "pooling": pooling, "method": method, "sign_rule": sign_rule}
+
+
+def writing_of(llm: LLM, llm_hash: str, *, how: Paraphrasing, engine: str, seed: int) -> dict:
+    """Everything that decides the paraphrases of the stories."""
     return {
-        "format": FORMAT,
-        "llm": llm.name,
-        "llm_hash": llm_hash,
+        **_read_by(llm, llm_hash, engine),
         "chat": llm.chat,
-        "dtype": llm.dtype,
-        "engine": engine,
         "stories": stories_hash(),
-        "paraphrasing": dataclasses.asdict(how),
-        "layer": layer,
-        "pooling": POOLING,
-        "method": METHOD,
-        "sign_rule": sign_rule,
+        "paraphrasing": how.identity(),
         "seed": seed,
     }
+
+
+def configuration_on_texts(
+    llm: LLM,
+    llm_hash: str,
+    table: pd.DataFrame,
+    *,
+    layer: int,
+    engine: str,
+    sign_rule: str,
+    seed: int,
+    pooling: str = POOLING,
+    method: str = METHOD,
+) -> dict:
+    """Everything that decides an axis fitted to given texts: the kept ones, whoever wrote them."""
+    kept = table[table["kept"]]
+    rows = [list(row) for row in kept[["story", "emotion", "set", "text"]].itertuples(index=False, name=None)]
+    read = {"layer": layer, "pooling": pooling, "method": method, "sign_rule": sign_rule, "seed": seed}
+    return {**_read_by(llm, llm_hash, engine), "texts": canonical_hash(rows), **read}
+
+
+def _read_by(llm: LLM, llm_hash: str, engine: str) -> dict:
+    return {"format": FORMAT, "llm": llm.name, "llm_hash": llm_hash, "dtype": llm.dtype, "engine": engine}
 
 
 class AxisFolder:
@@ -65,13 +97,15 @@ class AxisFolder:
     Parameters
     ----------
     folder : receives configuration.json, paraphrases.parquet, activations.safetensors and axis.safetensors.
-    configuration : see `configuration_of`.
+    configuration : see `configuration_of`, `writing_of` and `configuration_on_texts`.
+    writing : what decides the paraphrases; None where they are given.
     """
 
-    def __init__(self, folder: Path, configuration: dict):
+    def __init__(self, folder: Path, configuration: dict, writing: dict | None = None):
         self.folder = Path(folder)
         self.configuration = configuration
         self.hash = canonical_hash(configuration)
+        self._shared = None if writing is None else f"{canonical_hash(writing)}.parquet"
 
     def finished(self, on_event: Callable[[str], None] = logger.info) -> Axis | None:
         """The axis of this configuration, from the folder or else from the cache, which is then copied in."""
@@ -96,17 +130,40 @@ class AxisFolder:
         if self._is_ours(self.folder):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name in (AXIS, ACTIVATIONS, PARAPHRASES, CONFIGURATION):
+        for name in (AXIS, ACTIVATIONS, PARAPHRASES, UNFINISHED, CONFIGURATION):
             (self.folder / name).unlink(missing_ok=True)
         text = json.dumps({"hash": self.hash, **self.configuration}, indent=1, sort_keys=True)
         write_whole(self.folder / CONFIGURATION, lambda temporary: temporary.write_text(text + "\n"))
 
     def paraphrases(self) -> pd.DataFrame | None:
-        """The saved table, or None."""
-        return _read(pd.read_parquet, self.folder / PARAPHRASES)
+        """The finished table, from the folder or else from the cache, or None."""
+        table = _read(pd.read_parquet, self.folder / PARAPHRASES)
+        if table is None and self._shared is not None:
+            table = _read(pd.read_parquet, cache_folder() / "paraphrases" / self._shared)
+            if table is not None:
+                self._write_table(table, self.folder / PARAPHRASES)
+        return table
 
     def save_paraphrases(self, table: pd.DataFrame) -> None:
-        write_whole(self.folder / PARAPHRASES, lambda temporary: table.to_parquet(temporary, index=False))
+        """Save the finished table, and share it."""
+        self._write_table(table, self.folder / PARAPHRASES)
+        (self.folder / UNFINISHED).unlink(missing_ok=True)
+        if self._shared is not None:
+            try:
+                self._write_table(table, cache_folder() / "paraphrases" / self._shared)
+            except OSError as error:  # the cache is full or read-only: the table is saved
+                logger.info("the paraphrases were not put into the cache: %s", error)
+
+    def unfinished_paraphrases(self) -> pd.DataFrame | None:
+        """The table that a killed run has left, or None."""
+        return _read(pd.read_parquet, self.folder / UNFINISHED)
+
+    def save_unfinished(self, table: pd.DataFrame) -> None:
+        self._write_table(table, self.folder / UNFINISHED)
+
+    @staticmethod
+    def _write_table(table: pd.DataFrame, path: Path) -> None:
+        write_whole(path, lambda temporary: table.to_parquet(temporary, index=False))
 
     def activations(self, texts: list[str]) -> np.ndarray | None:
         """Saved activations of these texts, (n_texts, 1, d_model), or None."""

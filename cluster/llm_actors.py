@@ -1,35 +1,44 @@
 """Stages paraphrases, activations and axis on Ray: an LLM in, its axis out, in a folder that can be taken up again.
 
 One actor holds one engine, which writes the paraphrases and is read for the activations; it is killed before the axis
-is fitted, so that its memory is free for training.
+is fitted, so that its memory is free for training. Texts that one LLM wrote can be read by others, as in the study:
+`write_paraphrases`, then `fit_axis_of_texts` for each.
 """
 
 import importlib.util
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from cluster.axis_folder import AxisFolder, configuration_of
+from cluster.axis_folder import AxisFolder, configuration_of, configuration_on_texts, writing_of
+from cluster.axis_inputs import check_layer, check_table, choose_engine
+from cluster.axis_steps import OnEvent, facts_of_paraphrases, fit_and_finish, read_activations, written
 from cluster.remote_engine import RemoteEngine
-from valence.activations import LAYER, POOLING
-from valence.axis import Axis, fit_axis
+from valence.activations import LAYER, POOLING, check_pooling
+from valence.axis import METHOD, Axis
+from valence.axis_methods import choose_method
 from valence.errors import BadInput
 from valence.llms import LLM, weights_hash
-from valence.paraphrases import Paraphrasing, paraphrase, shortfall
-from valence.stories import load_stories
+from valence.paraphrases import Paraphrasing
 
-ENGINES = ("auto", "vllm", "transformers")
 SIGN_RULE = "stories"
 
 logger = logging.getLogger(__name__)
 
 
 def find_llm_axis(
-    llm: LLM, *, n_paraphrases: int, folder: Path, engine: str = "auto", layer: int = LAYER, seed: int = 0
+    llm: LLM,
+    *,
+    n_paraphrases: int,
+    folder: Path,
+    engine: str = "auto",
+    layer: int = LAYER,
+    pooling: str = POOLING,
+    method: str = METHOD,
+    how: Paraphrasing | None = None,
+    seed: int = 0,
 ) -> Axis | None:
     """The axis that `fit_llm_axis` would return, where it has been fitted before: in `folder`, or in the cache.
 
@@ -43,8 +52,20 @@ def find_llm_axis(
         if llm.is_local:
             raise
         return None
-    how = Paraphrasing(n=n_paraphrases)
-    return _parts(llm, llm_hash, how=how, folder=folder, engine=engine, layer=layer, seed=seed).finished()
+    how = _settings(how, n_paraphrases)
+    _check_names(pooling, method)
+    configuration = configuration_of(
+        llm,
+        llm_hash,
+        how=how,
+        layer=layer,
+        engine=engine,
+        sign_rule=SIGN_RULE,
+        seed=seed,
+        pooling=pooling,
+        method=method,
+    )
+    return AxisFolder(folder, configuration).finished()
 
 
 def fit_llm_axis(
@@ -54,8 +75,11 @@ def fit_llm_axis(
     folder: Path,
     engine: str = "auto",
     layer: int = LAYER,
+    pooling: str = POOLING,
+    method: str = METHOD,
+    how: Paraphrasing | None = None,
     seed: int = 0,
-    on_event: Callable[[str], None] = logger.info,
+    on_event: OnEvent = logger.info,
 ) -> Axis:
     """Write paraphrases of all stories, read their activations, fit the axis. Ray has to be running.
 
@@ -63,103 +87,146 @@ def fit_llm_axis(
     ----------
     n_paraphrases : texts to keep per story.
     folder : receives paraphrases.parquet, activations.safetensors and axis.safetensors. What is there under the same
-        configuration is reused, down to the finished axis; a fit from another folder is found in the cache.
+        configuration is reused, down to the finished axis; a fit from another folder is found in the cache, and so
+        are its paraphrases for another layer, pooling or method.
     engine : "vllm", "transformers", or "auto": vLLM where it is installed.
-    layer : index into the hidden states, see `valence.activations`.
+    layer, pooling : what is read, see `valence.activations`.
+    method : a name of `valence.axis_methods.METHODS`.
+    how : how paraphrases are made; None: the defaults. Its n gives way to n_paraphrases.
     seed : of texts and bootstrap.
     on_event : receives a line for each step.
 
     Raises
     ------
-    BadInput : for an LLM or engine that is not here, a layer it does not have, too few usable paraphrases.
+    BadInput : for an LLM or engine that is not here, a layer it does not have, an unknown pooling or method, too few
+        usable paraphrases.
     """
     engine = choose_engine(engine)
-    how = Paraphrasing(n=n_paraphrases)
+    how = _settings(how, n_paraphrases)
+    _check_names(pooling, method)
     llm_hash = weights_hash(llm)
-    parts = _parts(llm, llm_hash, how=how, folder=folder, engine=engine, layer=layer, seed=seed)
+    parts = AxisFolder(
+        folder,
+        configuration_of(
+            llm,
+            llm_hash,
+            how=how,
+            layer=layer,
+            engine=engine,
+            sign_rule=SIGN_RULE,
+            seed=seed,
+            pooling=pooling,
+            method=method,
+        ),
+        writing=writing_of(llm, llm_hash, how=how, engine=engine, seed=seed),
+    )
     found = parts.finished(on_event)
     if found is not None:
         return found
+    check_layer(llm, layer)
     parts.open()
+    _say_which(on_event)
+    with RemoteEngine(llm, engine, on_event) as running:
+        table = written(llm, running, parts, how=how, seed=seed, on_event=on_event)
+        activations = read_activations(running, parts, table, on_event)
+    facts, warnings = facts_of_paraphrases(table, how)
+    return fit_and_finish(
+        parts, llm, table, activations, n_paraphrases=n_paraphrases, facts=facts, warnings=warnings, on_event=on_event
+    )
+
+
+def write_paraphrases(
+    writer: LLM,
+    *,
+    how: Paraphrasing,
+    folder: Path,
+    engine: str = "auto",
+    seed: int = 0,
+    on_event: OnEvent = logger.info,
+) -> pd.DataFrame:
+    """Paraphrases of all stories by one LLM, for any number of others to read. Ray has to be running.
+
+    Parameters
+    ----------
+    folder : receives paraphrases.parquet, story by story; a killed run goes on there. Texts that were written before
+        come from the cache, and no engine is started.
+
+    Returns
+    -------
+    The table of `valence.paraphrases.paraphrase`. Raises as `fit_llm_axis`.
+    """
+    engine = choose_engine(engine)
+    writing = writing_of(writer, weights_hash(writer), how=how, engine=engine, seed=seed)
+    parts = AxisFolder(folder, writing, writing=writing)
+    parts.open()
+    with RemoteEngine(writer, engine, on_event) as running:
+        return written(writer, running, parts, how=how, seed=seed, on_event=on_event)
+
+
+def fit_axis_of_texts(
+    llm: LLM,
+    table: pd.DataFrame,
+    *,
+    folder: Path,
+    engine: str = "auto",
+    layer: int = LAYER,
+    pooling: str = POOLING,
+    method: str = METHOD,
+    seed: int = 0,
+    on_event: OnEvent = logger.info,
+) -> Axis:
+    """The axis of an LLM that reads texts another one may have written. Ray has to be running.
+
+    Parameters
+    ----------
+    table : of `write_paraphrases`, or any with the columns story, emotion, set, text, kept and n_tokens. Its kept texts
+        are part of the axis's identity.
+    folder, engine, layer, pooling, method, seed, on_event : as of `fit_llm_axis`.
+
+    Raises BadInput as `fit_llm_axis`, and for a table that cannot be used.
+    """
+    engine = choose_engine(engine)
+    check_table(table)
+    _check_names(pooling, method)
+    configuration = configuration_on_texts(
+        llm,
+        weights_hash(llm),
+        table,
+        layer=layer,
+        engine=engine,
+        sign_rule=SIGN_RULE,
+        seed=seed,
+        pooling=pooling,
+        method=method,
+    )
+    parts = AxisFolder(folder, configuration)
+    found = parts.finished(on_event)
+    if found is not None:
+        return found
+    check_layer(llm, layer)
+    parts.open()
+    parts.save_paraphrases(table)
+    _say_which(on_event)
+    with RemoteEngine(llm, engine, on_event) as running:
+        activations = read_activations(running, parts, table, on_event)
+    kept = table[table["kept"]]
+    writers = sorted({str(name) for name in kept["writer"]}) if "writer" in kept else []
+    facts = {"written": len(table), "kept": len(kept), "writer": ", ".join(writers)}
+    least = int(kept.groupby("story").size().min())
+    return fit_and_finish(
+        parts, llm, table, activations, n_paraphrases=least, facts=facts, warnings=[], on_event=on_event
+    )
+
+
+def _check_names(pooling: str, method: str) -> None:
+    check_pooling(pooling)
+    choose_method(method)
+
+
+def _settings(how: Paraphrasing | None, n: int) -> Paraphrasing:
+    return Paraphrasing(n=n) if how is None else replace(how, n=n)
+
+
+def _say_which(on_event: OnEvent) -> None:
     if importlib.util.find_spec("vllm") is None:
         on_event("vLLM is not installed: transformers writes and reads instead, in about twice the time")
-    table, activations = _texts_and_activations(llm, parts, how=how, engine=engine, seed=seed, on_event=on_event)
-    kept = table[table["kept"]]
-    axis = fit_axis(
-        activations[:, 0],
-        kept["emotion"].to_numpy(),
-        kept["set"].to_numpy(),
-        sign_rule=SIGN_RULE,
-        texts=kept["text"].tolist(),
-        n_tokens=kept["n_tokens"].to_numpy(),
-        llm=llm.name,
-        llm_hash=llm_hash,
-        layer=layer,
-        pooling=POOLING,
-        n_paraphrases=n_paraphrases,
-        engine=engine,
-        dtype=llm.dtype,
-        seed=seed,
-    )
-    facts, warnings = _of_paraphrases(table, how)
-    warnings = [*axis.notes["warnings"], *warnings]  # type: ignore[misc]
-    axis = replace(axis, notes={**axis.notes, "paraphrases": facts, "warnings": warnings})
-    parts.finish(axis)
-    for warning in warnings:
-        on_event(f"axis: note that {warning}")
-    return axis
-
-
-def choose_engine(engine: str) -> str:
-    """ "vllm" or "transformers". Raises BadInput for another name, or vLLM where it is not installed."""
-    installed = importlib.util.find_spec("vllm") is not None
-    if engine not in ENGINES:
-        raise BadInput(f"unknown engine {engine!r}", allowed=", ".join(ENGINES), do="take one of these")
-    if engine == "auto":
-        return "vllm" if installed else "transformers"
-    if engine == "vllm" and not installed:
-        raise BadInput(
-            "engine vllm: vLLM is not installed here",
-            allowed="auto, transformers, or vLLM installed",
-            do="install the extra: pip install 'valence[cpu]' (or [gpu]), or take the engine transformers",
-        )
-    return engine
-
-
-def _texts_and_activations(
-    llm: LLM, parts: AxisFolder, *, how: Paraphrasing, engine: str, seed: int, on_event: Callable[[str], None]
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """The two slow parts, each saved when it is done; no engine is started where both are there."""
-    with RemoteEngine(llm, engine, on_event) as running:
-        table = parts.paraphrases()
-        if table is None:
-            table = paraphrase(load_stories(), running, how=how, seed=seed, on_event=on_event)
-            parts.save_paraphrases(table)
-        texts = table[table["kept"]]["text"].tolist()
-        activations = parts.activations(texts)
-        if activations is None:
-            on_event(f"activations: reading {len(texts)} texts")
-            activations = running.activations(texts, layers=[parts.configuration["layer"]])
-            parts.save_activations(activations, texts)
-    return table, activations
-
-
-def _parts(
-    llm: LLM, llm_hash: str, *, how: Paraphrasing, folder: Path, engine: str, layer: int, seed: int
-) -> AxisFolder:
-    configuration = configuration_of(llm, llm_hash, how=how, layer=layer, engine=engine, sign_rule=SIGN_RULE, seed=seed)
-    return AxisFolder(folder, configuration)
-
-
-def _of_paraphrases(table: pd.DataFrame, how: Paraphrasing) -> tuple[dict[str, object], list[str]]:
-    """What became of the paraphrases, and a warning where a story has fewer than asked for."""
-    dropped = table[~table["kept"]]["reason"].value_counts()
-    facts = {
-        "written": len(table),
-        "kept": int(table["kept"].sum()),
-        "dropped": {str(reason): int(count) for reason, count in sorted(dropped.items())},
-        "rounds": int(table["round"].max()) + 1,
-        "temperature": how.temperature,
-    }
-    short = ", ".join(f"{story} {count}" for story, count in sorted(shortfall(table, how.n).items()))
-    return facts, [f"fewer than {how.n} paraphrases passed for {short}"] if short else []

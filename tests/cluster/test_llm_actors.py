@@ -12,17 +12,29 @@ import pandas as pd
 import pytest
 import torch
 
-from cluster import llm_actors
-from cluster.axis_folder import ACTIVATIONS, AXIS, CONFIGURATION, PARAPHRASES, AxisFolder, configuration_of
-from cluster.llm_actors import choose_engine, find_llm_axis, fit_llm_axis
+from cluster import axis_steps, llm_actors
+from cluster.axis_folder import (
+    ACTIVATIONS,
+    AXIS,
+    CONFIGURATION,
+    PARAPHRASES,
+    UNFINISHED,
+    AxisFolder,
+    configuration_of,
+    configuration_on_texts,
+    writing_of,
+)
+from cluster.axis_inputs import check_layer, check_table
+from cluster.llm_actors import choose_engine, find_llm_axis, fit_axis_of_texts, fit_llm_axis, write_paraphrases
 from cluster.remote_engine import RemoteEngine, engine_environment, engine_resources
 from valence.activations import read_with_transformers
 from valence.axis import Axis, fit_axis
 from valence.cache import cache_folder
+from valence.cell import canonical_hash
 from valence.errors import BadInput
 from valence.generation import TransformersEngine
 from valence.llms import LLM, LLMS, local_folder
-from valence.paraphrases import Paraphrasing, Request
+from valence.paraphrases import Generation, Paraphrasing, Request
 from valence.stories import EMOTIONS, load_stories
 
 EMBEDDED = LLMS["smollm2-135m-instruct"]
@@ -169,9 +181,65 @@ def test_another_folder_gets_the_axis_from_the_cache(fitted, tmp_path):
 
 
 @pytest.mark.slow
+def test_another_method_takes_the_paraphrases_from_the_cache(fitted, tmp_path, monkeypatch):
+    """And the activations are read again: the layer is another one."""
+    folder, axis, _ = fitted
+    monkeypatch.setattr(RemoteEngine, "generate", lambda *_, **__: pytest.fail("texts were written again"))
+    how = {"n_paraphrases": 3, "engine": "vllm", "layer": 20, "pooling": "mean", "method": "mean_difference"}
+    other = fit_llm_axis(EMBEDDED, folder=tmp_path / "x", **how)
+    assert (tmp_path / "x" / PARAPHRASES).read_bytes() == (folder / PARAPHRASES).read_bytes()
+    assert (other.layer, other.pooling, other.method) == (20, "mean", "mean_difference")
+    assert other.digest != axis.digest
+    assert find_llm_axis(EMBEDDED, folder=tmp_path / "y", **how).digest == other.digest
+    texts = pd.read_parquet(folder / PARAPHRASES).query("kept")
+    engine = TransformersEngine(local_folder(EMBEDDED), EMBEDDED)
+    read = engine.activations(texts["text"].tolist(), layers=[20], pooling="mean")[:, 0]
+    again = fit_axis(read, texts["emotion"], texts["set"], method="mean_difference", n_bootstrap=0)
+    np.testing.assert_allclose(again.class_positions, other.class_positions, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_texts_written_once_are_read_by_another_llm(fitted, cluster, tmp_path, monkeypatch):
+    """The embedded LLM writes; a network of random weights and its own width reads, and writes nothing."""
+    folder, _, _ = fitted
+    monkeypatch.setattr(RemoteEngine, "generate", lambda *_, **__: pytest.fail("the reader wrote"))
+    table = write_paraphrases(EMBEDDED, how=Paraphrasing(n=3), folder=tmp_path / "texts", engine="vllm")
+    pd.testing.assert_frame_equal(table, pd.read_parquet(folder / PARAPHRASES))
+    assert set(table["writer"]) == {EMBEDDED.name}
+    reader = random_llm(tmp_path / "random", seed=0)
+    events: list[str] = []
+    how = {"engine": "transformers", "on_event": events.append}
+    axis = fit_axis_of_texts(reader, table, folder=tmp_path / "fit", **how)
+    assert axis.direction.shape == (48,)
+    assert (axis.llm, axis.n_paraphrases) == ("random", 3)
+    assert axis.notes["paraphrases"]["writer"] == EMBEDDED.name
+    kept = table[table["kept"]]
+    read = TransformersEngine(local_folder(reader), reader).activations(kept["text"].tolist(), layers=[-2])[:, 0]
+    again = fit_axis(read, kept["emotion"], kept["set"], n_bootstrap=0)
+    np.testing.assert_allclose(again.class_positions, axis.class_positions, atol=1e-3)
+    assert "starting transformers" in " ".join(events)
+    events.clear()
+    assert fit_axis_of_texts(reader, table, folder=tmp_path / "other", **how).digest == axis.digest
+    assert len(events) == 1, "from the cache"
+    assert "cache" in events[0]
+
+
+def random_llm(folder, seed):
+    """An LLM of four small blocks with random weights and the embedded LLM's tokenizer."""
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    tokenizer = AutoTokenizer.from_pretrained(local_folder(EMBEDDED))
+    shape = {"num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 64}
+    LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), hidden_size=48, **shape)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return LLM(name=folder.name, source=f"folder:{folder}")
+
+
+@pytest.mark.slow
 def test_transformers_does_the_same_through_the_same_actor(cluster, tmp_path, monkeypatch):
     """Half of the stories: the slower engine's own speed is not under test."""
-    monkeypatch.setattr(llm_actors, "load_stories", lambda: load_stories()[:9])
+    monkeypatch.setattr(axis_steps, "load_stories", lambda: load_stories()[:9])
     monkeypatch.setattr(llm_actors, "Paraphrasing", lambda n: Paraphrasing(n=n, max_tokens=60))
     axis = fit_llm_axis(EMBEDDED, n_paraphrases=3, folder=tmp_path / "fit", engine="transformers")
     assert (axis.engine, axis.notes["paraphrases"]["kept"]) == ("transformers", 27)
@@ -365,3 +433,128 @@ def test_requests_cross_processes():
 
     request = Request("a", "b", 2**62)
     assert pickle.loads(pickle.dumps(request)) == request
+
+
+def test_the_identity_of_the_default_axis_stays():
+    """Fits of earlier versions are found again under the same settings."""
+    how = {"how": Paraphrasing(n=12), "layer": -2, "engine": "vllm", "sign_rule": "stories", "seed": 0}
+    assert canonical_hash(configuration_of(EMBEDDED, "0" * 16, **how)) == "b6e0aff561c0aadd"
+
+
+def test_paraphrases_are_shared_by_what_decides_them_alone():
+    how = {"how": Paraphrasing(n=12), "engine": "vllm", "seed": 0}
+    writing = writing_of(EMBEDDED, "0" * 16, **how)
+    read = configuration_of(EMBEDDED, "0" * 16, layer=3, sign_rule="joy", pooling="mean", method="lda", **how)
+    assert {name: value for name, value in read.items() if name in writing} == writing
+    for change in ({"seed": 1}, {"engine": "transformers"}, {"how": Paraphrasing(n=12, encoder="minilm")}):
+        assert writing_of(EMBEDDED, "0" * 16, **how | change) != writing
+
+
+def table_of_texts(n=3):
+    rows = [
+        (story.id, story.emotion, story.set, f"{story.text} {k}", True, 40)
+        for story in load_stories()
+        for k in range(n)
+    ]
+    return pd.DataFrame(rows, columns=["story", "emotion", "set", "text", "kept", "n_tokens"])
+
+
+def test_the_identity_of_an_axis_on_given_texts_is_that_of_the_kept_texts():
+    how = {"layer": -2, "engine": "vllm", "sign_rule": "stories", "seed": 0}
+    table = table_of_texts()
+    first = configuration_on_texts(EMBEDDED, "0" * 16, table, **how)
+    dropped = pd.concat([table, table[:1].assign(kept=False, text="another")])
+    assert configuration_on_texts(EMBEDDED, "0" * 16, dropped.assign(writer="x"), **how) == first
+    for changed in (table.assign(text=table["text"] + "."), table[1:], table.assign(set="a")):
+        assert configuration_on_texts(EMBEDDED, "0" * 16, changed, **how) != first
+    assert configuration_on_texts(EMBEDDED, "1" * 16, table, **how) != first
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda table: table.drop(columns=["set"]), "columns set are missing"),
+        (lambda table: table.assign(kept="yes"), "not true or false"),
+        (lambda table: table[:0], "no text is kept"),
+        (lambda table: table.assign(kept=False), "no text is kept"),
+        (lambda table: table[1:], "a-anger has 2 texts"),
+    ],
+)
+def test_tables_that_cannot_be_used(spoil, message, tmp_path):
+    check_table(table_of_texts())
+    with pytest.raises(BadInput, match=message):
+        fit_axis_of_texts(EMBEDDED, spoil(table_of_texts()), folder=tmp_path / "fit", engine="transformers")
+    assert not (tmp_path / "fit").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"layer": 31}, "layer 31 of an LLM with 30 blocks"),
+        ({"layer": -32}, "layer -32 of an LLM"),
+        ({"pooling": "max"}, "unknown pooling 'max'"),
+        ({"method": "ica"}, "unknown axis method 'ica'"),
+        ({"engine": "tgi"}, "unknown engine 'tgi'"),
+    ],
+)
+def test_wrong_words_are_found_before_an_engine_starts(wrong, message, tmp_path, monkeypatch):
+    monkeypatch.setattr(RemoteEngine, "_ensure_started", lambda self: pytest.fail("an engine was started"))
+    how = {"engine": "transformers"} | wrong
+    with pytest.raises(BadInput, match=message):
+        fit_llm_axis(EMBEDDED, n_paraphrases=3, folder=tmp_path / "fit", **how)
+    with pytest.raises(BadInput, match=message):
+        fit_axis_of_texts(EMBEDDED, table_of_texts(), folder=tmp_path / "fit", **how)
+    assert not (tmp_path / "fit").exists()
+
+
+def test_layers_of_an_llm_by_its_configuration(tmp_path):
+    llm = random_llm(tmp_path / "small", seed=1)
+    for layer in (0, 4, -1, -5, -2):
+        check_layer(llm, layer)
+    for layer in (5, -6):
+        with pytest.raises(BadInput, match="4 blocks"):
+            check_layer(llm, layer)
+
+
+class Interrupted(Exception):
+    """The run is killed here."""
+
+
+class Pen:
+    """Writes texts of its own, for so many calls."""
+
+    def __init__(self, calls):
+        self.calls, self.asked = calls, []
+
+    def generate(self, requests, *, temperature, max_new_tokens):
+        if len(self.asked) == self.calls:
+            raise Interrupted
+        self.asked.append(len(requests))
+        ending = "of the house and then it was over in the end."
+        return [Generation(f"{request.opening} saw {request.seed} {ending}", 20) for request in requests]
+
+    def count_tokens(self, texts):
+        return [20] * len(texts)
+
+
+def test_a_killed_run_keeps_the_stories_it_has_written(tmp_path, no_cache, monkeypatch):
+    monkeypatch.setattr("valence.paraphrases.REQUESTS_AT_ONCE", 20)
+    how = Paraphrasing(n=4, min_distance_between=0.0)
+    writing = writing_of(EMBEDDED, "0" * 16, how=how, engine="vllm", seed=0)
+
+    def write(pen, folder):
+        parts = AxisFolder(folder, writing, writing=writing)
+        parts.open()
+        return axis_steps.written(EMBEDDED, pen, parts, how=how, seed=0, on_event=lambda line: None)
+
+    with pytest.raises(Interrupted):
+        write(Pen(calls=2), tmp_path / "texts")
+    assert {path.name for path in (tmp_path / "texts").iterdir()} == {CONFIGURATION, UNFINISHED}
+    assert len(pd.read_parquet(tmp_path / "texts" / UNFINISHED)) == 40
+    pen = Pen(calls=9)
+    table = write(pen, tmp_path / "texts")
+    assert pen.asked == [20, 12], "five stories at once, ten were there"
+    assert {path.name for path in (tmp_path / "texts").iterdir()} == {CONFIGURATION, PARAPHRASES}
+    monkeypatch.setenv("VALENCE_CACHE", str(tmp_path / "another"))
+    pd.testing.assert_frame_equal(table, write(Pen(calls=9), tmp_path / "whole"))
+    pd.testing.assert_frame_equal(table, write(Pen(calls=0), tmp_path / "shared"))
