@@ -1,68 +1,25 @@
-"""Stages paraphrases and activations on Ray: the actor that holds an engine, and the handle that starts and ends it."""
+"""Stages paraphrases and activations on Ray: the handle that starts an engine's actor, asks it and ends it."""
 
 import logging
 import os
-import resource
-import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cluster.engine_actor import LlmActor
 from valence.errors import BadInput
-from valence.llms import LLM, engine_identity, local_folder
+from valence.llms import LLM, engine_identity
 from valence.paraphrases import Generation, Request
 
 MOST_CPUS = 16
 """cores of one engine; more rarely help and would wait longer for a free node"""
 
+MOST_RESTARTS = 2
+"""of an actor that dies in the same call"""
+
 logger = logging.getLogger(__name__)
-
-
-class LlmActor:
-    """What runs in the actor's process: one engine, loaded on request so that errors come back as they are."""
-
-    def load(self, llm: LLM, engine: str) -> None:
-        folder = local_folder(llm)
-        try:
-            self._engine = _make_engine(engine, folder, llm)
-        except BadInput:
-            raise
-        except Exception as error:  # what an engine says of a broken folder or too little memory has no common type
-            raise BadInput(
-                f"LLM {llm.name}: {engine} cannot load {folder}: {type(error).__name__}: {error}",
-                allowed="a complete LLM (config.json, *.safetensors, tokenizer) that fits into memory",
-                do="check the folder, or take --engine transformers or another --llm",
-            ) from error
-
-    def generate(self, requests: Sequence[Request], temperature: float, max_new_tokens: int) -> list[Generation]:
-        return self._engine.generate(requests, temperature=temperature, max_new_tokens=max_new_tokens)
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return self._engine.count_tokens(texts)
-
-    def n_layers(self) -> int:
-        return self._engine.n_layers()
-
-    def activations(self, texts: Sequence[str], layers: Sequence[int], pooling: str) -> np.ndarray:
-        return self._engine.activations(texts, layers=layers, pooling=pooling)
-
-    def peak_bytes(self) -> int:
-        """Largest resident memory of this process so far."""
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _make_engine(engine: str, folder: Path, llm: LLM) -> Any:
-    if engine == "vllm":
-        from cluster.vllm_engine import VllmEngine
-
-        return VllmEngine(folder, llm)
-    from valence.generation import TransformersEngine
-
-    return TransformersEngine(folder, llm)
 
 
 class RemoteEngine:
@@ -83,14 +40,11 @@ class RemoteEngine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        import ray
-
-        if self._actor is not None:
-            ray.kill(self._actor)
+        self._stop()
 
     def generate(self, requests: Sequence[Request], *, temperature: float, max_new_tokens: int) -> list[Generation]:
         """One answer per request, see the engines."""
-        self._ensure_started()
+        self._call("peak_bytes")  # started before the clock is
         started = time.monotonic()
         answers = self._call("generate", requests, temperature, max_new_tokens)
         seconds = time.monotonic() - started
@@ -112,7 +66,7 @@ class RemoteEngine:
 
     def activations(self, texts: Sequence[str], *, layers: Sequence[int], pooling: str = "last") -> np.ndarray:
         """Activations of the last token or the mean over tokens: float32 array, (n_texts, n_layers, d_model)."""
-        self._ensure_started()
+        self._call("peak_bytes")
         started = time.monotonic()
         activations = self._call("activations", texts, layers, pooling)
         seconds, peak = time.monotonic() - started, self._call("peak_bytes")
@@ -120,15 +74,38 @@ class RemoteEngine:
         return activations
 
     def _call(self, method: str, *arguments: object) -> Any:
+        """Call the actor; where it dies, start another one and ask again. What it is asked decides what it answers."""
         import ray
 
-        self._ensure_started()
-        try:
-            return ray.get(getattr(self._actor, method).remote(*arguments))
-        except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, BadInput):
-                raise error.cause from None
-            raise
+        deaths = 0
+        while True:
+            try:
+                self._ensure_started()
+                return ray.get(getattr(self._actor, method).remote(*arguments))
+            except ray.exceptions.RayTaskError as error:
+                if isinstance(error.cause, BadInput):
+                    raise error.cause from None
+                raise
+            except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as error:
+                self._stop()
+                deaths += 1
+                why = str(error).strip().splitlines()[0]
+                if deaths > MOST_RESTARTS:
+                    raise BadInput(
+                        f"LLM {self._llm.name}: its {self._name} process died {deaths} times in one call: {why}",
+                        allowed="a process that lives: most die for want of memory",
+                        do="free memory, take a smaller --llm or another --engine; what is on disk is taken up again",
+                    ) from error
+                self._on_event(
+                    f"{self._llm.name}: its process died ({why}); starting it again, {deaths} of {MOST_RESTARTS}"
+                )
+
+    def _stop(self) -> None:
+        import ray
+
+        if self._actor is not None:
+            ray.kill(self._actor)
+        self._actor = None
 
     def _ensure_started(self) -> None:
         import ray
@@ -136,12 +113,19 @@ class RemoteEngine:
         if self._actor is not None:
             return
         started = time.monotonic()
-        n_cpus, n_gpus = engine_resources(ray.nodes())
-        self._on_event(f"{self._llm.name}: starting {self._name} on {'a GPU' if n_gpus else f'{n_cpus} CPU cores'}")
+        n_cpus, n_gpus = engine_resources(ray.nodes(), self._llm)
+        place = (
+            f"{n_gpus} GPU{'' if n_gpus == 1 else 's'}" if n_gpus else f"{n_cpus} CPU core{'' if n_cpus == 1 else 's'}"
+        )
+        self._on_event(f"{self._llm.name}: starting {self._name} on {place}")
         environment = {"env_vars": engine_environment(self._llm, n_cpus)}
         remote = ray.remote(LlmActor).options(num_cpus=n_cpus, num_gpus=n_gpus, runtime_env=environment)
         self._actor = remote.remote()
-        self._call("load", self._llm, self._name)
+        try:
+            ray.get(self._actor.load.remote(self._llm, self._name))
+        except ray.exceptions.RayTaskError:
+            self._stop()  # nothing is loaded: the next call must not find it
+            raise
         self._on_event(f"{self._llm.name}: ready after {time.monotonic() - started:.0f} s")
 
 
@@ -154,7 +138,6 @@ def engine_environment(llm: LLM, n_cpus: int) -> dict[str, str]:
         # The engine runs in the actor's process, with the actor's threads; vLLM binds threads only of children.
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "VLLM_CPU_KVCACHE_SPACE": "1",
         # the model runner whose batch the activation tap knows
         "VLLM_USE_V2_MODEL_RUNNER": "0",
         "VLLM_NO_USAGE_STATS": "1",
@@ -167,12 +150,24 @@ def engine_environment(llm: LLM, n_cpus: int) -> dict[str, str]:
     return {name: os.environ[name] for name in passed_on if name in os.environ} | variables
 
 
-def engine_resources(nodes: Sequence[dict]) -> tuple[int, int]:
+def engine_resources(nodes: Sequence[dict], llm: LLM | None = None) -> tuple[int, int]:
     """CPUs and GPUs for an engine, from `ray.nodes()`.
 
-    One GPU where there is one, else all cores of the largest node up to a cap.
+    As many GPUs as the LLM's row asks for where there are any, else all cores of the largest node up to a cap. Raises
+    BadInput where no node has as many GPUs.
     """
+    n_gpus = llm.n_gpus if llm else 1
     resources = [node["Resources"] for node in nodes if node["Alive"]]
     with_gpu = [found for found in resources if found.get("GPU", 0) >= 1]
-    most = max(int(found.get("CPU", 1)) for found in with_gpu or resources)
-    return (max(1, min(most, 4)), 1) if with_gpu else (max(1, min(most, MOST_CPUS)), 0)
+    if not with_gpu:
+        return max(1, min(max(int(found.get("CPU", 1)) for found in resources), MOST_CPUS)), 0
+    enough = [found for found in with_gpu if found["GPU"] >= n_gpus]
+    if not enough and llm:
+        most = int(max(found["GPU"] for found in with_gpu))
+        raise BadInput(
+            f"LLM {llm.name} shares its weights among n_gpus={n_gpus} GPUs of one node",
+            allowed=f"up to {most}, the most that a node of this cluster has",
+            do=f"add a larger node, or set fewer where they are large enough: {llm.name}:n_gpus={most}",
+        )
+    most_cpus = max(int(found.get("CPU", 1)) for found in enough)
+    return max(1, min(most_cpus, 4 * n_gpus)), n_gpus

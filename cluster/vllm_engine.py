@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 import vllm
+from transformers import AutoConfig
 
 from valence.activations import check_blocks, check_pooling, state_of_layer
-from valence.generation import Encoder
+from valence.generation import MAX_TEXT_TOKENS, Encoder
 from valence.llms import LLM, engine_identity
+from valence.llms.memory import CACHE_TOKENS, USABLE, cache_bytes_per_token
 from valence.paraphrases import Generation, Request
-
-MAX_TOKENS = 1024
-"""of prompt and answer; ours are a fifth of it"""
 
 
 class VllmEngine:
@@ -26,33 +25,39 @@ class VllmEngine:
     Parameters
     ----------
     folder : of the LLM: config.json, *.safetensors, tokenizer.
-    llm : its row, for dtype and chat.
+    llm : its row, for dtype, chat and the number of GPUs.
+    n_workers : that share the weights; None: one for each of its GPUs, and one without any.
     """
 
     name = "vllm"
 
-    def __init__(self, folder: Path, llm: LLM):
+    def __init__(self, folder: Path, llm: LLM, *, n_workers: int | None = None):
+        n_workers = n_workers or (llm.n_gpus if torch.cuda.is_available() else 1)
         self.encoder = Encoder(folder, chat=llm.chat)
         self._llm = llm
-        on_gpu = torch.cuda.is_available()
-        options: dict[str, Any] = {} if on_gpu else {"block_size": 32}
+        if not torch.cuda.is_available():
+            _import_architecture(folder)
         self._engine = vllm.LLM(
             str(folder),
             dtype=llm.dtype,  # type: ignore[arg-type]
-            max_model_len=MAX_TOKENS,
+            max_model_len=MAX_TEXT_TOKENS + 1,
             # seeded requests end the CPU engine when a prompt is computed in chunks
             enable_chunked_prefill=False,
-            max_num_batched_tokens=2 * MAX_TOKENS,
-            max_num_seqs=256 if on_gpu else 128,
+            max_num_batched_tokens=2 * (MAX_TEXT_TOKENS + 1),
             # compiled graphs skip the tap's hooks
             enforce_eager=True,
             worker_extension_cls="cluster.vllm_tap.ActivationTap",
-            distributed_executor_backend="uni",
+            tensor_parallel_size=n_workers,
+            # one worker lives in this process; several get a process each
+            distributed_executor_backend="uni" if n_workers == 1 else "mp",
             use_tqdm_on_load=False,
             # the paraphrases of a story share their prompt; activations are read without the cache
             enable_prefix_caching=True,
-            **options,
+            # of an LLM that sees images too, only the text part
+            language_model_only=True,
+            **_memory_options(folder, llm, n_workers),
         )
+        self._engine.collective_rpc("mend_activation_functions")
         n_blocks = self._engine.llm_engine.model_config.get_total_num_hidden_layers()
         self._n_blocks = check_blocks(n_blocks, llm.name)
 
@@ -97,3 +102,25 @@ class VllmEngine:
         # inside, ids carry a random suffix
         row_of = {request.rsplit("-", 1)[0]: row for row, request in enumerate(requests)}
         return read[[row_of[output.request_id] for output in outputs]]
+
+
+def _memory_options(folder: Path, llm: LLM, n_workers: int) -> dict[str, Any]:
+    if not torch.cuda.is_available():
+        cache = CACHE_TOKENS * cache_bytes_per_token(folder, llm.dtype) // n_workers
+        return {"kv_cache_memory_bytes": cache, "max_num_seqs": 128, "block_size": 32}
+    # another program may hold a part of a GPU
+    shares = [free / total for free, total in (torch.cuda.mem_get_info(index) for index in range(n_workers))]
+    return {"gpu_memory_utilization": min(USABLE, 0.95 * min(shares)), "max_num_seqs": 256}
+
+
+def _import_architecture(folder: Path) -> None:
+    """Import an LLM's architecture here, where vLLM would ask a child process about it first.
+
+    The child is there to keep CUDA out of this process. Without CUDA it costs seconds, and it fails for architectures
+    that import a torchaudio which does not fit the CPU build of torch; this process has `valence`, which mends that.
+    """
+    names = AutoConfig.from_pretrained(folder).architectures or []
+    for name in names:
+        known = vllm.ModelRegistry.models.get(name)
+        if known is not None:
+            vllm.ModelRegistry.register_model(name, known.load_model_cls())

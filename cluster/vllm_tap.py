@@ -6,14 +6,23 @@ parallelism every worker holds the same hidden states, and the first one reads t
 """
 
 import inspect
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
+import valence  # noqa: F401  # before a worker's process imports an architecture, see valence._torchaudio
+
 
 class ActivationTap:
     """Installed by `tap_install`, read and removed by `tap_collect`."""
+
+    def mend_activation_functions(self) -> None:
+        """Give BLOOM the GELU that it was trained with, the tanh approximation; vLLM 0.32 gives it the exact one."""
+        for module in self.model_runner.get_model().modules():  # type: ignore[attr-defined]
+            if type(module).__name__ == "BloomMLP":
+                module.gelu_impl = torch.nn.GELU(approximate="tanh")
 
     def tap_install(self, states: Sequence[int], pooling: str) -> None:
         """Start to remember hidden states of each request.
@@ -96,7 +105,7 @@ class Step:
     def begin(self, requests: list[str], starts: list[int]) -> None:
         """Requests of the pass, and where the rows of each begin (and the last one's end)."""
         self.requests, self._starts = requests, starts
-        self.counts = [end - start for start, end in zip(starts, starts[1:], strict=False)]
+        self.counts = [end - start for start, end in itertools.pairwise(starts)]
 
     def add(self, position: int, hidden: torch.Tensor) -> None:
         """Pool hidden states, (n_tokens or more, d_model): of the last token, or summed in double precision."""

@@ -12,10 +12,13 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from valence.activations import check_blocks, read_with_transformers
+from valence.errors import BadInput
 from valence.llms import LLM, engine_identity
 from valence.paraphrases import Generation, Request
 
 ROWS_PER_BATCH = 64
+MAX_TEXT_TOKENS = 1023
+"""of a text that is read: a longer one is cut, alike for both engines"""
 
 
 class Encoder:
@@ -42,12 +45,21 @@ class Encoder:
         if not self.chat:
             return self.tokenizer.encode(f"{request.prompt}\n\nAnswer: {request.opening}".strip())
         message = [{"role": "user", "content": request.prompt}]
-        asked = self.tokenizer.apply_chat_template(message, add_generation_prompt=True, return_dict=False)
+        # LLMs that think before they answer are asked not to; other templates do not know the word
+        asked = self.tokenizer.apply_chat_template(
+            message, add_generation_prompt=True, return_dict=False, enable_thinking=False
+        )
         return [*asked, *self.opening_ids(request)]
 
     def text_ids(self, text: str) -> list[int]:
-        """Tokens of a plain text, with the special tokens that the tokenizer adds by default."""
-        return self.tokenizer.encode(text)
+        """Tokens of a plain text, with the special tokens that the tokenizer adds by default; at most MAX_TEXT_TOKENS.
+
+        Raises BadInput for a text without any token.
+        """
+        ids = self.tokenizer.encode(text, truncation=True, max_length=MAX_TEXT_TOKENS)
+        if not ids:
+            raise BadInput("an empty text to read", allowed="texts of at least one token", do="leave it out")
+        return ids
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Number of tokens of each text, without special tokens."""
@@ -74,9 +86,10 @@ class TransformersEngine:
 
     def __init__(self, folder: Path, llm: LLM):
         self.encoder = Encoder(folder, chat=llm.chat)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        network = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, llm.dtype))
-        self._network: Any = network.to(device).eval()  # type: ignore[arg-type]
+        # "auto" cuts an LLM by blocks where its GPUs have to share it
+        device = "cpu" if not torch.cuda.is_available() else "cuda" if llm.n_gpus == 1 else "auto"
+        network = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, llm.dtype), device_map=device)
+        self._network: Any = network.eval()
         self._n_blocks = check_blocks(network.config.get_text_config().num_hidden_layers, llm.name)
         self._llm = llm
 

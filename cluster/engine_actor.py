@@ -1,0 +1,90 @@
+"""Stages paraphrases and activations on Ray: what runs in an engine's own process, and what it says when it cannot."""
+
+import re
+import resource
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from valence.errors import BadInput
+from valence.llms import LLM, local_folder
+from valence.llms.memory import Need, check_fits, need_of, too_little_memory
+from valence.paraphrases import Generation, Request
+
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|OutOfMemory|No available memory for the cache blocks|KV cache is needed, which is larger|"
+    r"Free memory on device|Available memory on node|DefaultCPUAllocator: can't allocate|MemoryError",
+    re.IGNORECASE,
+)
+
+
+class LlmActor:
+    """What runs in the actor's process: one engine, loaded on request so that errors come back as they are."""
+
+    def load(self, llm: LLM, engine: str) -> None:
+        folder = local_folder(llm)
+        need = need_of(folder, llm.dtype)
+        free_gb, on_gpu = free_memory_gb()
+        check_fits(llm, need, free_gb=free_gb, on_gpu=on_gpu)
+        try:
+            self._engine = _make_engine(engine, folder, llm)
+        except BadInput:
+            raise
+        except Exception as error:  # what an engine says of a broken folder or too little memory has no common type
+            raise load_error(error, llm=llm, engine=engine, need=need, free_gb=min(free_gb), on_gpu=on_gpu) from error
+
+    def generate(self, requests: Sequence[Request], temperature: float, max_new_tokens: int) -> list[Generation]:
+        return self._engine.generate(requests, temperature=temperature, max_new_tokens=max_new_tokens)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return self._engine.count_tokens(texts)
+
+    def n_layers(self) -> int:
+        return self._engine.n_layers()
+
+    def activations(self, texts: Sequence[str], layers: Sequence[int], pooling: str) -> np.ndarray:
+        return self._engine.activations(texts, layers=layers, pooling=pooling)
+
+    def peak_bytes(self) -> int:
+        """Largest resident memory of this process so far."""
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def free_memory_gb() -> tuple[list[float], bool]:
+    """Free memory of each GPU of this process, GB, and True; without a GPU, of this machine, and False."""
+    import psutil
+    import torch
+
+    if torch.cuda.is_available():
+        return [torch.cuda.mem_get_info(index)[0] / 1e9 for index in range(torch.cuda.device_count())], True
+    return [psutil.virtual_memory().available / 1e9], False
+
+
+def load_error(error: BaseException, *, llm: LLM, engine: str, need: Need, free_gb: float, on_gpu: bool) -> BadInput:
+    """What an engine said when it could not load an LLM, as an error that says what to do."""
+    said = f"{type(error).__name__}: {error}"
+    causes: BaseException | None = error
+    while causes is not None:
+        if _OUT_OF_MEMORY.search(f"{type(causes).__name__}: {causes}"):
+            first = str(causes).strip().split(". ", 1)[0].splitlines()[0]
+            return too_little_memory(llm, need=need, free_gb=free_gb, on_gpu=on_gpu, said=f"{engine}: {first}")
+        causes = causes.__cause__ or causes.__context__
+    return BadInput(
+        f"LLM {llm.name}: {engine} cannot load it from {llm.source}: {said}",
+        allowed="a complete LLM (config.json, *.safetensors, tokenizer) of an architecture that the engine knows",
+        do="check the folder, or take --engine transformers or another --llm",
+    )
+
+
+def _make_engine(engine: str, folder: Path, llm: LLM) -> Any:
+    if engine == "vllm":
+        from cluster.vllm_engine import VllmEngine
+
+        return VllmEngine(folder, llm)
+    from valence.generation import TransformersEngine
+
+    return TransformersEngine(folder, llm)
