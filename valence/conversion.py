@@ -228,9 +228,11 @@ def steps_in_words(dataset: Dataset, about: dict) -> list[str]:
     if about["input"] != "windows":
         whole = "the whole clip" if not recipe["de_window_s"] else f"{recipe['de_window_s']:g} s"
         return [f"{recipe['band_features']} as stored, a sample is {whole}"]
+    rate, new_rate = dataset.loaded_sfreq, recipe["sfreq_hz"]
+    resampled = [] if rate == new_rate else [f"resampled from {rate:g} to {new_rate:g} Hz by cutting the spectrum"]
     return [
         dataset.processing.describe(),
-        f"resampled from {dataset.loaded_sfreq:g} to {recipe['sfreq_hz']:g} Hz by cutting the spectrum",
+        *resampled,
         f"windows of {recipe['window_s']:g} s every {recipe['stride_s']:g} s",
         f"µV times {recipe['scale']:g}",
     ]
