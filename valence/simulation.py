@@ -4,11 +4,13 @@ In: a World (what is planted, how strongly, and the seed). Out: (n_clips, n_chan
 
 A source s has a 1/f spectrum whose logarithmic power in band b changes with the clip c and the subject i:
 
-    gain_i · (axis_strength · value_c · A[b, s] + content_strength · C[c, b, s])      shared by all subjects
+    gain_i · (axis_strength · value_f · A[b, s] + content_strength · C[f, b, s])      shared by all subjects
     + response_sd · R[i, c, b, s] + subject_sd · S[i, b, s] + drift_sd · D[i, b] · order_ic
 
 A is the planted axis: smooth patches in alpha, beta and gamma. C is what else a clip does to a brain, at right angles
-to A. value_c is the clip's valence: its class's value and a residual of its own.
+to A. value_c is the clip's valence: its class's value and a residual of its own. f is the clip that the subject reacts
+as if to: c itself, and with label noise sometimes a clip of another class. Waveforms that are locked to the film stay
+those of c.
 """
 
 import functools
@@ -21,6 +23,7 @@ from valence.cell import derive_seed
 from valence.faced_files import MEAN_VALENCE, FacedFiles
 from valence.features import BANDS, Band, band_gain
 from valence.head import forward_model
+from valence.worlds import COHORTS, World
 
 SMOOTHNESS = 0.25
 """width of spatial patterns: they fall to 1/e where the cosine of the angle is 1 less this, at 41 degrees"""
@@ -28,8 +31,6 @@ PASS_BAND = Band("pass", 0.05, 47.0)
 """of FACED's official processing"""
 AMPLITUDE_UV = 12.0
 """root mean square over channels of an average subject, after average reference"""
-NOISE_UV = 0.5
-"""root mean square of each electrode's own white noise within the pass band"""
 N_TIMES = round(FacedFiles.clip_seconds[0] * FacedFiles.sfreq)
 N_MADE = N_TIMES + 600
 """samples made; the last ones are cut off, or a clip's end would join its beginning"""
@@ -43,29 +44,6 @@ AXIS_PATCHES = (
     ("gamma", "O1", 0.8),
 )
 """band, electrode above the patch and weight: the cells where the study (arXiv:2606.00129) sees valence"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class World:
-    """What is planted. Strengths are changes of the natural logarithm of source power."""
-
-    seed: int = 0
-    axis_strength: float = 0.6
-    """per standard deviation of the class values, at the strongest source"""
-    residual_strength: float = 0.3
-    """standard deviation of a clip's value within its class, in standard deviations of the class values"""
-    content_strength: float = 0.2
-    """standard deviation of what a clip does beside the axis"""
-    evoked_uv: float = 1.75
-    """root mean square of the waveform that a clip evokes at the same moment in every subject, µV"""
-    response_sd: float = 0.3
-    """standard deviation of a subject's own response to a clip"""
-    subject_sd: float = 0.4
-    """standard deviation between subjects at rest"""
-    drift_sd: float = 0.1
-    """standard deviation between subjects of the change from begin to end of a recording"""
-    rating_noise: float = 0.15
-    """standard deviation of a clip's mean rating around its value"""
 
 
 @dataclass(frozen=True)
@@ -111,34 +89,49 @@ def simulate_subject(world: World, subject: str, *, cohort: int) -> np.ndarray:
     ----------
     world : what is planted.
     subject : name; it selects the random numbers.
-    cohort : 1 or 2; the second records stronger signals and responds less evenly.
+    cohort : 1 or 2, see COHORTS.
 
     Returns
     -------
     float32 array, (n_clips, n_chans, n_times), µV, 0.05–47 Hz, common average reference.
     """
     rng = _generator(world, subject)
+    campaign = COHORTS[cohort]
     power = _log_power(world, subject, rng, cohort=cohort)
     frequencies = _frequencies(PASS_BAND.high_hz + 1)
     passed = band_gain(frequencies, band=PASS_BAND)
     rest = passed * np.sqrt(_background(frequencies, peak_hz=rng.normal(10.0, 0.8)))
-    rest *= AMPLITUDE_UV * np.exp(0.2 * rng.normal()) * (1.1 if cohort == 2 else 1.0)
+    rest *= AMPLITUDE_UV * campaign.amplitude * np.exp(0.2 * rng.normal())
     in_bands = np.stack([band_gain(frequencies, band=band) ** 2 for band in BANDS])
     mixing = _mixing(rng)
-    noise = (NOISE_UV * passed / np.sqrt(frequencies.size)).astype(np.float32)
-    spectra = np.empty((FacedFiles.n_clips, len(mixing), frequencies.size), dtype=np.complex64)
-    evoked = plant(world).evoked
-    for clip, (spectrum, clip_power) in enumerate(zip(spectra, power, strict=True)):
+    noise = (campaign.noise_uv * passed / np.sqrt(frequencies.size)).astype(np.float32)
+    evoked = world.evoked_uv * campaign.amplitude * plant(world).evoked
+    x = np.empty((FacedFiles.n_clips, len(mixing), N_TIMES), dtype=np.float32)
+    for signal, clip_power, clip_evoked in zip(x, power, evoked, strict=True):
         amplitude = (np.exp(0.5 * clip_power.T @ in_bands) * rest).astype(np.float32)
         sources = amplitude * _complex_normal(rng, amplitude.shape)
-        sources[:, : evoked.shape[-1]] += world.evoked_uv * evoked[clip]
+        sources[:, : clip_evoked.shape[-1]] += clip_evoked
         # as real numbers: a real matrix times a complex one would be done as complex times complex
-        spectrum[:] = (mixing @ sources.view(np.float32)).view(np.complex64)
+        spectrum = (mixing @ sources.view(np.float32)).view(np.complex64)
         spectrum += noise * _complex_normal(rng, spectrum.shape)
-    spectra -= spectra.mean(axis=1, keepdims=True)
-    # a spectrum with E|z|² = a² gives a signal of variance 2·Σa² / n²
-    x = scipy.fft.irfft(spectra * np.float32(N_MADE / np.sqrt(2)), N_MADE)[..., :N_TIMES]
-    return np.ascontiguousarray(x)
+        spectrum -= spectrum.mean(axis=0)
+        # a spectrum with E|z|² = a² gives a signal of variance 2·Σa² / n²
+        signal[:] = scipy.fft.irfft(spectrum * np.float32(N_MADE / np.sqrt(2)), N_MADE)[:, :N_TIMES]
+    return x
+
+
+def felt_clips(world: World, subject: str) -> np.ndarray:
+    """Clip, from 0, whose response a subject gave to each clip: int array, (n_clips,).
+
+    With `label_noise`, that share of them is a clip of another class, class and clip drawn at random.
+    """
+    rng = _generator(world, f"{subject}/felt")
+    labels = np.array(FacedFiles.class_of_clip)
+    n_classes = len(FacedFiles.classes)
+    mistaken = rng.random(labels.size) < world.label_noise
+    other = (labels + rng.integers(1, n_classes, size=labels.size)) % n_classes
+    drawn = [rng.choice(np.flatnonzero(labels == label)) for label in other]
+    return np.where(mistaken, drawn, np.arange(labels.size))
 
 
 def presentation_order(world: World, subject: str) -> np.ndarray:
@@ -158,9 +151,10 @@ def _log_power(world: World, subject: str, rng: np.random.Generator, *, cohort: 
     """Change of log power of one subject: float64, (n_clips, n_bands, n_sources), as in the module's formula."""
     truth = plant(world)
     n_clips, n_bands, _ = truth.content.shape
-    shared = world.axis_strength * truth.clip_values[:, None, None] * truth.axis
-    shared += world.content_strength * truth.content
-    own = world.response_sd * (1.2 if cohort == 2 else 1.0) * _smooth(rng, (n_clips, n_bands))
+    felt = felt_clips(world, subject)
+    shared = world.axis_strength * truth.clip_values[felt, None, None] * truth.axis
+    shared += world.content_strength * truth.content[felt]
+    own = world.response_sd * COHORTS[cohort].response * _smooth(rng, (n_clips, n_bands))
     rest = world.subject_sd * _smooth(rng, (n_bands,))
     time = np.empty(n_clips)
     time[presentation_order(world, subject)] = np.linspace(-0.5, 0.5, n_clips)

@@ -8,7 +8,8 @@ import pytest
 import scipy.signal
 
 from valence.cell import Recipe
-from valence.datasets import DATASETS, simulated
+from valence import cohort_files
+from valence.datasets import DATASETS
 from valence.datasets.faced import Faced
 from valence.datasets.simulated import Simulated, write_cohort
 from valence.errors import BadInput
@@ -48,7 +49,7 @@ def test_the_files_are_those_of_faced(cohort):
     assert (cohort.root / "Processed_data/sub000.pkl").is_file()
     assert (cohort.root / "EEG_Features/DE/sub061.pkl.pkl").is_file()
     assert (cohort.root / RECORDING_INFO).read_bytes().startswith(b"sub,Gender,Age,Cohort ,Sample_rate,Unit\r\n")
-    np.testing.assert_array_equal(faced.load("sub000", "windows").clips, cohort.load("sub000", "windows"))
+    np.testing.assert_array_equal(faced.load("sub000", "windows").clips, cohort.load("sub000", "windows").clips)
     assert [cohort.cohort(subject) for subject in cohort.subjects("de")] == [1] * 6 + [2] * 6
 
 
@@ -150,9 +151,9 @@ def test_unseen_subjects_are_classified_above_chance_and_below_certainty(cohort,
     correct = []
     for repeat in range(6):
         split = make_split(cohort, input, f"cohort-balanced:{repeat}")
-        train = np.mean([features[subject] for subject in split.train], axis=0)
+        train = np.mean([features[subject] for subject in split.train.subjects], axis=0)
         means = np.stack([train[label == LABELS].mean(axis=0) for label in range(9)])
-        for subject in split.test:
+        for subject in split.test.subjects:
             predicted = np.argmin(((features[subject][:, None] - means) ** 2).sum(axis=-1), axis=1)
             correct.append(np.mean(predicted == LABELS))
     assert 0.2 < np.mean(correct) < 0.8
@@ -162,13 +163,13 @@ def test_a_subject_is_the_same_whatever_their_number(cohort, small):
     assert small.inputs == ("de",)
     assert small.subjects("de") == ("sub000", "sub061", "sub062")
     for subject in small.subjects("de"):
-        np.testing.assert_array_equal(small.load(subject, "de").clips, cohort.load(subject, "de"))
+        np.testing.assert_array_equal(small.load(subject, "de").clips, cohort.load(subject, "de").clips)
 
 
 def test_seeds_and_subjects_differ(cohort, tmp_path):
-    other = Simulated(write_small(tmp_path / "other", seed=1))
-    assert np.abs(other.load("sub000", "de").clips - cohort.load("sub000", "de")).mean() > 0.1
-    assert np.abs(cohort.load("sub001", "de").clips - cohort.load("sub000", "de")).mean() > 0.1
+    other = Simulated(write_small(tmp_path / "other", world=World(seed=1)))
+    assert np.abs(other.load("sub000", "de").clips - cohort.load("sub000", "de").clips).mean() > 0.1
+    assert np.abs(cohort.load("sub001", "de").clips - cohort.load("sub000", "de").clips).mean() > 0.1
     assert other.truth["clip_values"] != cohort.truth["clip_values"]
 
 
@@ -181,25 +182,25 @@ def test_a_killed_call_is_finished_by_the_next(small, tmp_path, monkeypatch):
         made.append(subject)
         return simulate_subject(world, subject, cohort=cohort)
 
-    monkeypatch.setattr(simulated, "simulate_subject", simulate)
+    monkeypatch.setattr(cohort_files, "simulate_subject", simulate)
     with pytest.raises(KeyboardInterrupt):
-        write_small(tmp_path / "cohort")
+        write_small(tmp_path / "cohort", max_workers=1)
     assert not (tmp_path / "cohort").exists()
     monkeypatch.setattr(
-        simulated, "simulate_subject", lambda *_, **__: made.append("again") or simulate_subject(*_, **__)
+        cohort_files, "simulate_subject", lambda *_, **__: made.append("again") or simulate_subject(*_, **__)
     )
     resumed = Simulated(write_small(tmp_path / "cohort"))
     assert made == ["sub000", "sub061", "again"]
     for subject in small.subjects("de"):
-        np.testing.assert_array_equal(resumed.load(subject, "de").clips, small.load(subject, "de"))
+        np.testing.assert_array_equal(resumed.load(subject, "de").clips, small.load(subject, "de").clips)
     assert not list(tmp_path.glob(".*partial"))
 
 
 def test_a_written_cohort_is_found_again_and_never_overwritten(small, monkeypatch):
-    monkeypatch.setattr(simulated, "simulate_subject", None)
+    monkeypatch.setattr(cohort_files, "simulate_subject", None)
     assert write_small(small.root) == small.root
     with pytest.raises(BadInput, match=r"another simulated cohort: n_subjects 3, not 5, seed 0, not 1"):
-        write_small(small.root, n_subjects=5, seed=1)
+        write_small(small.root, n_subjects=5, world=World(seed=1))
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
@@ -238,7 +239,7 @@ def test_a_truth_of_another_form_is_refused(small, tmp_path, truth, told):
         Simulated(root)
 
 
-@pytest.mark.parametrize("changes", [{"n_subjects": 2}, {"n_subjects": 124}, {"inputs": ()}, {"inputs": ("psd",)}])
+@pytest.mark.parametrize("changes", [{"n_subjects": 2}, {"n_subjects": 124}, {"inputs": ()}, {"inputs": ("eeg",)}, {"parts": (1, 1, 2)}, {"parts": (3, 0, 0)}])
 def test_settings_out_of_range_are_refused(tmp_path, changes):
     with pytest.raises(BadInput):
         write_small(tmp_path / "cohort", **changes)

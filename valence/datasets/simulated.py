@@ -1,38 +1,28 @@
 """Recordings: a simulated cohort in FACED's own files, with the truth written beside them.
 
-In: strengths and a seed. Out: a folder that FACED's reader reads, and truth.json. Signals: valence/simulation.py.
-Recordings are stored as float32: FACED's facts name no type for them, and it halves the disk.
+In: a World and a number of subjects. Out: a folder that FACED's reader reads, and truth.json. What is in the files:
+valence/cohort_files.py.
 """
 
 import dataclasses
 import json
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from valence.cell import canonical_hash
+from valence.cohort_files import TRUTH, usable_cores, write_subjects, write_truth
 from valence.datasets import DATASETS
+from valence.datasets.base import Part
 from valence.errors import BadInput
-from valence.faced_files import (
-    FOLDERS,
-    N_COHORT_1,
-    N_SUBJECTS,
-    RECORDING_INFO,
-    SUFFIXES,
-    FacedFiles,
-    listing,
-    subject_name,
-    write_array,
-    write_recording_info,
-)
-from valence.features import differential_entropy
+from valence.faced_files import FOLDERS, N_COHORT_1, N_SUBJECTS, FacedFiles, listing, subject_name
 from valence.once import build_once
 from valence.processing import Processing
-from valence.simulation import World, plant, presentation_order, simulate_subject
+from valence.worlds import World
 
-TRUTH = "truth.json"
-FORMAT = 1
+FORMAT = 2
 """raised whenever the same settings would give other signals: older cohorts are then not taken for them"""
 
 
@@ -59,7 +49,7 @@ class Simulated(FacedFiles):
 
     @cached_property
     def truth(self) -> dict:
-        """What was planted: settings, class_values, clip_values, ratings, presentation order by subject."""
+        """What was planted: settings, class_values, clip_values, ratings, and by subject order and felt_clips."""
         path = self.root / TRUTH
         try:
             return _checked(json.loads(path.read_text(encoding="utf-8")))
@@ -72,6 +62,14 @@ class Simulated(FacedFiles):
 
     def ratings(self) -> np.ndarray:
         return np.array(self.truth["ratings"])
+
+    @property
+    def standard_split(self) -> tuple[Part, Part, Part]:  # type: ignore[override]  # known when the folder is open
+        found = self.truth.get("standard_split")
+        if found is None:
+            return FacedFiles.standard_split
+        train, validation, test = (Part(tuple(part)) for part in found)
+        return train, validation, test
 
 
 def _checked(truth: object) -> dict:
@@ -94,16 +92,11 @@ def write_cohort(
     root: Path,
     *,
     n_subjects: int,
-    seed: int = World.seed,
-    axis_strength: float = World.axis_strength,
-    residual_strength: float = World.residual_strength,
-    content_strength: float = World.content_strength,
-    evoked_uv: float = World.evoked_uv,
-    response_sd: float = World.response_sd,
-    subject_sd: float = World.subject_sd,
-    drift_sd: float = World.drift_sd,
-    rating_noise: float = World.rating_noise,
+    world: World | None = None,
+    parts: tuple[int, int, int] | None = None,
     inputs: tuple[str, ...] = ("windows", "de"),
+    max_workers: int | None = None,
+    on_subject: Callable[[int, int], object] | None = None,
 ) -> Path:
     """Write a simulated cohort, or find it written; a killed call is finished by the next one.
 
@@ -112,10 +105,14 @@ def write_cohort(
     root : folder of the cohort, made here.
     n_subjects : 3 to 123. The first half are FACED's sub000, sub001, … of cohort 1, the others sub061, … of cohort 2.
         A subject is the same whatever their number.
-    seed : of everything.
-    axis_strength, residual_strength, content_strength, evoked_uv, response_sd, subject_sd, drift_sd, rating_noise :
-        see `World`.
-    inputs : which of "windows" (27 MB a subject) and "de" (0.5 MB) to write.
+    world : what is planted; `World()` where not given.
+    parts : how many subjects train, validate and test in the cohort's standard split, which takes them from both
+        cohorts in turn; FACED's own standard split where not given.
+    inputs : which of "windows" (27 MB a subject), "de" and "psd" (1 MB each) to write.
+    max_workers : subjects made at the same time, in threads of this process; usable cores where not given. The files
+        are the same, bit for bit, whatever their number.
+    on_subject : called in this thread with the number of subjects that are written and of all, once at the start and
+        after each.
 
     Returns
     -------
@@ -123,23 +120,18 @@ def write_cohort(
 
     Raises
     ------
-    BadInput : where the number is out of range, or root holds something else.
+    BadInput : where a number is out of range, or root holds something else.
     """
-    world = World(
-        seed=seed,
-        axis_strength=axis_strength,
-        residual_strength=residual_strength,
-        content_strength=content_strength,
-        evoked_uv=evoked_uv,
-        response_sd=response_sd,
-        subject_sd=subject_sd,
-        drift_sd=drift_sd,
-        rating_noise=rating_noise,
-    )
+    world = world or World()
     cohorts = _cohorts(n_subjects)
     if not inputs or set(inputs) - set(FOLDERS):
-        raise BadInput(f"inputs are {inputs}", allowed="windows, de, or both", do="take one of these")
-    settings = {**dataclasses.asdict(world), "n_subjects": n_subjects, "inputs": sorted(inputs), "format": FORMAT}
+        raise BadInput(f"inputs are {inputs}", allowed=", ".join(FOLDERS), do="take one or more of these")
+    if parts is not None and (min(parts) < 1 or sum(parts) != n_subjects):
+        raise BadInput(
+            f"parts are {parts}", allowed=f"three numbers of subjects, {n_subjects} in all", do="correct them"
+        )
+    settings = {**dataclasses.asdict(world), "n_subjects": n_subjects, "parts": list(parts) if parts else None}
+    settings |= {"inputs": sorted(inputs), "format": FORMAT}
     root = Path(root)
     _check_is_ours(root, settings)
 
@@ -147,36 +139,12 @@ def write_cohort(
         return (folder / TRUTH).is_file() and Simulated(folder).truth["settings"] == settings
 
     def build(folder: Path) -> None:
-        _write(folder, world, cohorts, settings)
+        n_workers = max_workers or usable_cores()
+        write_subjects(folder, world, cohorts, inputs, n_workers=n_workers, on_subject=on_subject)
+        write_truth(folder / TRUTH, world, cohorts, settings)
 
     # settings in the name: a cohort of other settings never continues this one's unfinished folder
     return build_once(root, is_complete=is_complete, build=build, tag=canonical_hash(settings, 8))
-
-
-def _write(folder: Path, world: World, cohorts: dict[str, int], settings: dict) -> None:
-    for subject, cohort in cohorts.items():
-        files = {input: folder / FOLDERS[input] / (subject + SUFFIXES[input]) for input in settings["inputs"]}
-        if all(path.is_file() for path in files.values()):
-            continue
-        x = simulate_subject(world, subject, cohort=cohort)
-        if "windows" in files:
-            write_array(files["windows"], x)
-        if "de" in files:
-            write_array(files["de"], differential_entropy(x, sfreq=FacedFiles.sfreq).astype(np.float64))
-    write_recording_info(folder / RECORDING_INFO, cohorts, sfreq=FacedFiles.sfreq)
-    truth = plant(world)
-    told = {
-        "settings": settings,
-        "classes": FacedFiles.classes,
-        "class_values": truth.class_values.tolist(),
-        "clip_values": truth.clip_values.tolist(),
-        "ratings": truth.ratings.tolist(),
-        "bands": [band._asdict() for band in FacedFiles.bands],
-        "axis_by_band_and_source": truth.axis.tolist(),
-        "subjects": list(cohorts),
-        "presentation_order": {subject: presentation_order(world, subject).tolist() for subject in cohorts},
-    }
-    (folder / TRUTH).write_text(json.dumps(told, indent=1), encoding="utf-8")
 
 
 def _cohorts(n_subjects: int) -> dict[str, int]:
