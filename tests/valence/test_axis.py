@@ -4,10 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import save_file
 from sklearn.decomposition import PCA
 
 from valence.axis import Axis, fit_axis
+from valence.axis_clips import clip_positions, with_clip_positions
+from valence.axis_style import present_share
 from valence.errors import BadInput
 from valence.stories import EMOTIONS
 
@@ -126,6 +129,71 @@ def test_style_that_follows_the_axis_is_reported():
     assert any("in set b the class positions follow length in tokens" in text for text in longer.notes["warnings"])
 
 
+@pytest.mark.parametrize(
+    ("trait", "positive", "negative"),
+    [
+        ("opening", "Last night you went home.", "Then you went home."),
+        ("present_tense", "You are here and she has it.", "You walked here and she was there."),
+        ("sentences", "You sat. You ate.", "You sat and ate."),
+        ("commas", "You sat, ate, drank, slept.", "You sat and ate and drank and slept."),
+        ("words", "You sat down on the floor of the room.", "You sat."),
+        ("grammatical_person", "She sat.", "I sat."),
+    ],
+)
+def test_every_trait_of_style_is_seen(trait, positive, negative):
+    activations, emotions, sets, _ = planted()
+    value = np.array([VALENCE[EMOTIONS.index(emotion)] for emotion in emotions])
+    texts = np.where(value > 0, positive, negative)
+    follows = fit_axis(activations, emotions, sets, texts=texts.tolist(), n_bootstrap=0)
+    assert follows.notes["style"][trait]["a"] > 0.85
+    assert any(f"set a the class positions follow {trait.replace('_', ' ')}" in text
+               for text in follows.notes["warnings"])  # fmt: skip
+    same = fit_axis(activations, emotions, sets, texts=[positive] * len(sets), n_bootstrap=0)
+    assert set(same.notes["style"][trait].values()) == {None}
+
+
+def test_tense():
+    assert present_share("She is here, you've come, it's late.") == 1.0
+    assert present_share("She walked in and was there.") == 0.0
+    assert present_share("She is here and walked.") == 0.5
+    assert present_share("Rain.") == 0.5
+
+
+def test_clip_positions_are_projections_kept_with_the_axis(axis, tmp_path):
+    random = np.random.default_rng(0)
+    described = random.normal(size=(28, D_MODEL)) * 3.0 + 10.0
+    found = clip_positions(axis, described)
+    projected = described @ axis.direction
+    np.testing.assert_allclose(found, (projected - projected.mean()) / projected.std())
+    kept = with_clip_positions(axis, described)
+    assert kept.digest != axis.digest
+    np.testing.assert_array_equal(kept.class_positions, axis.class_positions)
+    kept.save(tmp_path / "axis.safetensors")
+    loaded = Axis.load(tmp_path / "axis.safetensors")
+    np.testing.assert_array_equal(loaded.clip_positions, found)
+    assert not loaded.clip_positions.flags.writeable
+    assert loaded.digest == kept.digest
+    for wrong, message in (
+        (described[:, :-1], r"shape \(28, 39\)"),
+        (described[:1], r"shape \(1, 40\)"),
+        (np.full_like(described, np.nan), "not finite"),
+        (np.ones_like(described), "same position for every clip"),
+    ):
+        with pytest.raises(BadInput, match=message):
+            clip_positions(axis, wrong)
+    with pytest.raises(BadInput, match="clip_positions has shape"):
+        dataclasses.replace(axis, clip_positions=np.zeros((28, 2)))
+
+
+def test_a_file_of_before_clip_positions_is_read(axis, tmp_path):
+    """What is written without them is what was written before: no such array, and no word of it."""
+    axis.save(tmp_path / "axis.safetensors")
+    with safe_open(tmp_path / "axis.safetensors", "np") as file:
+        assert sorted(file.keys()) == ["centroids", "class_positions", "direction", "interval", "standard_error"]
+        assert "clip_positions" not in file.metadata()["axis"]
+    assert Axis.load(tmp_path / "axis.safetensors").clip_positions is None
+
+
 def test_bootstrap_error_is_the_spread_over_new_samples():
     """Fresh paraphrases of the same stories, many times over, against the bootstrap of one sample."""
     options = {"noise": 2.0, "n": 30, "set_noise": 0.0}
@@ -160,19 +228,46 @@ def test_the_bootstrap_is_the_same_every_time(axis):
     assert (other.standard_error != axis.standard_error).any()
 
 
-@pytest.mark.parametrize("problem", ["shape", "nan", "missing"])
+@pytest.mark.parametrize("problem", ["shape", "nan", "missing", "empty", "stranger"])
 def test_arrays_that_do_not_fit_together(problem):
     activations, emotions, sets, _ = planted()
     if problem == "shape":
         emotions = emotions[:-1]
     elif problem == "nan":
         activations[3, 3] = np.nan
+    elif problem == "empty":
+        activations, emotions, sets = activations[:0], emotions[:0], sets[:0]
+    elif problem == "stranger":
+        emotions = np.where(emotions == "joy", "envy", emotions)
     else:
         keep = ~((emotions == "fear") & (sets == "b"))
         activations, emotions, sets = activations[keep], emotions[keep], sets[keep]
-    expected = {"shape": r"\(215,\)", "nan": "not finite", "missing": "no text of fear in set b"}[problem]
+    expected = {
+        "shape": r"\(215,\)",
+        "nan": "not finite",
+        "missing": "no text of fear in set b",
+        "empty": "no texts",
+        "stranger": "texts of envy",
+    }[problem]
     with pytest.raises(BadInput, match=expected):
         fit_axis(activations, emotions, sets)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "ica"}, "unknown axis method 'ica'"),
+        ({"classes": ("joy",)}, "two or more different classes"),
+        ({"classes": ()}, "two or more different classes"),
+        ({"classes": ("joy", "joy")}, "two or more different classes"),
+        ({"codes": (1.0, -1.0)}, r"codes of shape \(2,\) for 9 classes"),
+        ({"codes": (np.nan,) * 9}, "codes of shape"),
+        ({"codes": (1.0,) * 9}, "at least one class coded positive and one negative"),
+    ],
+)
+def test_words_that_do_not_fit(options, message):
+    with pytest.raises(BadInput, match=message):
+        fit_axis(*planted()[:3], **options)
 
 
 def test_round_trip(axis, tmp_path):
