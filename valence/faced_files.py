@@ -11,12 +11,12 @@ import re
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 
 from valence.datasets.base import Dataset, Part, Recording
 from valence.errors import BadInput
 from valence.faced_stimuli import FILMS, STIMULI, STIMULI_INFO, describe, read_stimuli
 from valence.features import BANDS
+from valence.matlab_struct import NotReadableError, read_numbers
 from valence.processing import Processing, process, to_raw
 from valence.unpickle import load_array
 
@@ -187,18 +187,15 @@ def process_clips(clips: np.ndarray, processing: Processing, *, sfreq: float, ch
 
 
 def read_mat(path: Path, *, shape: tuple[int, ...]) -> np.ndarray:
-    """The one array of this many dimensions in a MATLAB file. Raises BadInput; checks the shape before it reads."""
-    allowed = f"a MATLAB file (before 7.3: save with '-v7') with one array of shape {shape}"
+    """The one array of this many dimensions in a MATLAB file, float64. Raises BadInput where its shape is another."""
     try:
-        found = [(name, size) for name, size, _ in scipy.io.whosmat(path) if len(size) == len(shape)]
-        if len(found) == 1 and found[0][1] == shape:
-            return np.ascontiguousarray(scipy.io.loadmat(path, variable_names=[found[0][0]])[found[0][0]])
-    except Exception as error:  # scipy raises what it meets in a damaged file
+        return read_numbers(path, shape=shape)
+    except (NotReadableError, OSError) as error:
         raise BadInput(
-            f"{path}: cannot be read: {type(error).__name__}: {error}", allowed=allowed, do="fetch the file again"
+            f"{path}: cannot be read: {error}",
+            allowed=f"a MATLAB file (before 7.3: save with '-v7') with one array of shape {shape}",
+            do="fetch the file again",
         ) from error
-    told = ", ".join(f"{name} {size}" for name, size in found) or f"none of {len(shape)} dimensions"
-    raise BadInput(f"{path}: arrays: {told}", allowed=allowed, do="fetch the file again")
 
 
 def write_array(path: Path, array: np.ndarray) -> None:

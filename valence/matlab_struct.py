@@ -1,4 +1,4 @@
-"""Recordings: an array of structures of numbers out of a MATLAB 5 file, without trusting the file.
+"""Recordings: an array of numbers, or of structures of numbers, out of a MATLAB 5 file, without trusting the file.
 
 scipy.io.loadmat ends the whole process (segmentation fault, scipy 1.17) on files with a few bytes changed, so this
 reads the little that is needed by itself: numbers, one level deep, every length checked before it is used. Format:
@@ -16,6 +16,8 @@ import numpy as np
 NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 MATRIX, COMPRESSED = 14, 15
 STRUCTURE = 2
+IMAGINARY = 0x800
+"""mark of an array with an imaginary part"""
 NUMERIC = range(6, 16)
 """classes of arrays that hold numbers, double to uint64"""
 MOST_UNPACKED = 10_000_000
@@ -43,25 +45,55 @@ def read_structures(path: Path, name: str, fields: tuple[str, ...], *, n: int) -
     ------
     NotReadableError, OSError : where the file is damaged or does not hold that.
     """
-    data = path.read_bytes()
-    order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
-    if len(data) < 128 or order is None:
-        raise NotReadableError("it is no MATLAB 5 file (saved before version 7.3)")
-    try:
-        for kind, body in _elements(data[128:], order):
-            if kind == COMPRESSED:
-                kind, body = next(_elements(_unpacked(body), order), (0, b""))
-            if kind == MATRIX and (found := _structures(body, order, name, fields, n)) is not None:
-                return found
-    except (struct.error, zlib.error, OverflowError) as error:
-        raise NotReadableError(f"it is damaged: {error}") from error
+    for body, order in _arrays(path, MOST_UNPACKED):
+        if (found := _structures(body, order, name, fields, n)) is not None:
+            return found
     raise NotReadableError(f"it holds no array {name}")
 
 
-def _unpacked(body: bytes) -> bytes:
-    unpacked = zlib.decompressobj().decompress(body, MOST_UNPACKED + 1)
-    if len(unpacked) > MOST_UNPACKED:
-        raise NotReadableError(f"it unpacks to more than {MOST_UNPACKED:,} bytes")
+def read_numbers(path: Path, *, shape: tuple[int, ...]) -> np.ndarray:
+    """The one array of as many dimensions as `shape`, whatever its name.
+
+    Returns
+    -------
+    float64 array of that shape.
+
+    Raises
+    ------
+    NotReadableError, OSError : where the file is damaged, or does not hold just one such array, of this shape.
+    """
+    found: list[tuple[str, tuple[int, ...], bytes, str]] = []
+    for body, order in _arrays(path, 8 * math.prod(shape) + MOST_UNPACKED):
+        _, sizes, name = _header(_elements(body, order), order)
+        if len(sizes) == len(shape):
+            found.append((name, sizes, body, order))
+    if len(found) != 1 or found[0][1] != shape:
+        told = ", ".join(f"{name} {sizes}" for name, sizes, *_ in found) or f"none of {len(shape)} dimensions"
+        raise NotReadableError(f"arrays: {told}")
+    name, _, body, order = found[0]
+    return _numbers(MATRIX, body, order, name).reshape(shape, order="F")
+
+
+def _arrays(path: Path, most_unpacked: int) -> Iterator[tuple[bytes, str]]:
+    """Each array of a file, unpacked, and the byte order."""
+    data = path.read_bytes()
+    order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
+    if len(data) < 128 or order is None or data.startswith(b"MATLAB 7.3"):
+        raise NotReadableError("it is no MATLAB 5 file (saved before version 7.3, or with -v7)")
+    try:
+        for kind, body in _elements(data[128:], order):
+            if kind == COMPRESSED:
+                kind, body = next(_elements(_unpacked(body, most_unpacked), order), (0, b""))
+            if kind == MATRIX:
+                yield body, order
+    except (struct.error, zlib.error, OverflowError, StopIteration) as error:
+        raise NotReadableError(f"it is damaged: {error}") from error
+
+
+def _unpacked(body: bytes, most: int) -> bytes:
+    unpacked = zlib.decompressobj().decompress(body, most + 1)
+    if len(unpacked) > most:
+        raise NotReadableError(f"it unpacks to more than {most:,} bytes")
     return unpacked
 
 
@@ -82,13 +114,19 @@ def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
         at = start + size if kind == COMPRESSED else at + 8 if start == at + 4 else start + -(-size // 8) * 8
 
 
-def _header(parts: Iterator[tuple[int, bytes]], order: str) -> tuple[int, int, str]:
-    """Class of an array, how many values it has, and its name."""
-    (_, flags), (_, dimensions), (_, name) = next(parts), next(parts), next(parts)
-    sizes = struct.unpack(f"{order}{len(dimensions) // 4}i", dimensions)
+def _header(parts: Iterator[tuple[int, bytes]], order: str) -> tuple[int, tuple[int, ...], str]:
+    """Class of an array, its shape, and its name."""
+    try:
+        (_, flags), (_, dimensions), (_, name) = next(parts), next(parts), next(parts)
+        sizes = struct.unpack(f"{order}{len(dimensions) // 4}i", dimensions[: len(dimensions) // 4 * 4])
+        marks = struct.unpack_from(f"{order}I", flags)[0]
+    except (struct.error, StopIteration) as error:
+        raise NotReadableError(f"it is truncated or damaged: {error or 'an array ends early'}") from error
     if min(sizes, default=-1) < 0:
         raise NotReadableError(f"it is damaged: an array has sizes {sizes}")
-    return struct.unpack_from(f"{order}I", flags)[0] & 0xFF, math.prod(sizes), name.decode("latin-1")
+    if marks & IMAGINARY:
+        raise NotReadableError(f"the array {name.decode('latin-1')} is complex")
+    return marks & 0xFF, sizes, name.decode("latin-1")
 
 
 def _structures(
@@ -97,11 +135,11 @@ def _structures(
     """The fields of each structure; None where the array has another name."""
     parts = _elements(body, order)
     try:
-        kind, size, name = _header(parts, order)
+        kind, sizes, name = _header(parts, order)
         if name != wanted:
             return None
-        if kind != STRUCTURE or size != n:
-            raise NotReadableError(f"{name} has class {kind} and {size} entries")
+        if kind != STRUCTURE or math.prod(sizes) != n:
+            raise NotReadableError(f"{name} has class {kind} and {math.prod(sizes)} entries")
         (_, length), (_, text) = next(parts), next(parts)
         width = struct.unpack_from(f"{order}i", length)[0]
         if not 1 <= width <= 64:
@@ -113,20 +151,21 @@ def _structures(
         for _ in range(n):
             values = {field: next(parts) for field in names}
             found.append({field: _numbers(*values[field], order, field) for field in fields})
-    except StopIteration as error:
-        raise NotReadableError("it is truncated: an array ends early") from error
+    except (StopIteration, struct.error) as error:
+        raise NotReadableError(f"it is truncated or damaged: {error or 'an array ends early'}") from error
     return found
 
 
 def _numbers(kind: int, body: bytes, order: str, field: str) -> np.ndarray:
     """Values of an array of real numbers."""
     if kind != MATRIX:
-        raise NotReadableError(f"the field {field} is no array")
+        raise NotReadableError(f"{field} is no array")
     parts = _elements(body, order)
-    kind, size, _ = _header(parts, order)
+    kind, sizes, _ = _header(parts, order)
     if kind not in NUMERIC:
-        raise NotReadableError(f"the field {field} holds no numbers (class {kind})")
-    stored, values = next(parts)
+        raise NotReadableError(f"{field} holds no numbers (class {kind})")
+    size = math.prod(sizes)
+    stored, values = next(parts, (0, b""))
     if stored not in NUMBERS or len(values) != size * np.dtype(NUMBERS[stored]).itemsize:
-        raise NotReadableError(f"the field {field} has {size} values in {len(values)} bytes of type {stored}")
+        raise NotReadableError(f"{field} has {size} values in {len(values)} bytes of type {stored}")
     return np.frombuffer(values, order + NUMBERS[stored]).astype(np.float64)

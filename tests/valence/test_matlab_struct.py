@@ -7,7 +7,7 @@ import pytest
 import scipy.io
 
 from tests.valence import faced_recordings as world
-from valence.matlab_struct import MOST_UNPACKED, NotReadableError, read_structures
+from valence.matlab_struct import MOST_UNPACKED, NotReadableError, read_numbers, read_structures
 
 FIELDS = ("score", "trial", "vid")
 
@@ -75,3 +75,54 @@ def test_what_is_not_asked_for_is_named(tmp_path):
     ):
         with pytest.raises(NotReadableError, match=message):
             read_structures(path, name, fields, n=n)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("dtype", ["f8", "f4", "i2", "u1"])
+def test_numbers_are_those_that_scipy_wrote(tmp_path, compressed, dtype):
+    x = np.random.default_rng(0).integers(0, 200, size=(4, 3, 5, 2)).astype(dtype)
+    scipy.io.savemat(tmp_path / "x.mat", {"psd": x, "other": np.ones((2, 2))}, do_compression=compressed)
+    found = read_numbers(tmp_path / "x.mat", shape=x.shape)
+    np.testing.assert_array_equal(found, x)
+    assert found.dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("arrays", "reason"),
+    [
+        ({"a": np.ones((4, 3, 5))}, "none of 4 dimensions"),
+        ({"a": np.ones((4, 3, 5, 1)), "b": np.ones((4, 3, 5, 2))}, "b"),
+        ({"a": np.ones((4, 3, 5, 3))}, r"a \(4, 3, 5, 3\)"),
+        ({"a": np.full((4, 3, 5, 2), 1j)}, "complex"),
+        ({"a": np.full((4, 3, 5, 2), "text", dtype=object)}, "no numbers"),
+    ],
+)
+def test_other_arrays_than_asked_for_are_refused(tmp_path, arrays, reason):
+    scipy.io.savemat(tmp_path / "x.mat", arrays)
+    with pytest.raises(NotReadableError, match=reason):
+        read_numbers(tmp_path / "x.mat", shape=(4, 3, 5, 2))
+
+
+def test_a_file_of_another_version_and_a_bomb_are_refused(tmp_path):
+    (tmp_path / "new.mat").write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(600))
+    with pytest.raises(NotReadableError, match=r"before version 7\.3"):
+        read_numbers(tmp_path / "new.mat", shape=(2, 2))
+    scipy.io.savemat(tmp_path / "bomb.mat", {"x": np.zeros((4000, 4000))}, do_compression=True)
+    assert (tmp_path / "bomb.mat").stat().st_size < 200_000
+    with pytest.raises(NotReadableError, match="unpacks to more than"):
+        read_numbers(tmp_path / "bomb.mat", shape=(2, 2))
+
+
+def test_damaged_numbers_never_end_the_process(tmp_path):
+    scipy.io.savemat(tmp_path / "x.mat", {"x": np.random.default_rng(0).normal(size=(3, 4, 5))})
+    whole, path = (tmp_path / "x.mat").read_bytes(), tmp_path / "damaged.mat"
+    rng = np.random.default_rng(1)
+    for _ in range(300):
+        data = bytearray(whole)
+        for at in rng.integers(120, 220, size=3):
+            data[at] = rng.integers(256)
+        path.write_bytes(data[: rng.integers(100, len(data) + 1)])
+        try:
+            assert read_numbers(path, shape=(3, 4, 5)).shape == (3, 4, 5)
+        except NotReadableError:
+            continue
