@@ -162,7 +162,7 @@ def _in_words(processing: Processing) -> list[str]:
     if processing.ica_components:
         words.append(
             f"ocular components out of {processing.ica_components} independent components (FastICA) removed, where"
-            f" |r| ≥ {raw_steps.OCULAR_CORRELATION:g} with an EOG channel, or with a frontal one and strongest by the eyes"
+            f" |r| ≥ {raw_steps.OCULAR_CORRELATION:g} with an EOG channel, or with a frontal one if strongest there"
         )
     if processing.reference:
         words.append("average reference")
