@@ -10,8 +10,8 @@ from valence.datasets import DATASETS, Dataset
 from valence.errors import BadInput
 from valence.leakage import Finding, leakage_audit
 from valence.prepared import Prepared, prepare, read_manifest, rows_of
-from valence.protocols import PROTOCOLS, Protocol, apply_protocol
-from valence.registry import load_plugin, unknown_name
+from valence.protocols import apply_protocol, find_protocol
+from valence.registry import load_plugin
 from valence.splits import PARTS, STANDARD, Split, make_split
 
 SIMULATED = "simulated"
@@ -99,21 +99,6 @@ def prepare_all(
             )
         )
     return results
-
-
-def find_protocol(name: str, dataset: str) -> Protocol:
-    """A protocol by name. Raises BadInput for an unknown one, or one for other data sets."""
-    if name not in PROTOCOLS:
-        raise unknown_name("protocol", name, list(PROTOCOLS))
-    row = PROTOCOLS[name]
-    if dataset not in row.datasets:
-        fitting = [other.name for other in PROTOCOLS.values() if dataset in other.datasets]
-        raise BadInput(
-            f"protocol {name} for the data set {dataset}",
-            allowed=f"{name} is for {', '.join(row.datasets)}",
-            do=f"take {' or '.join(fitting)}" if fitting else "leave --protocol out",
-        )
-    return row
 
 
 def wanted_inputs(dataset: Dataset, inputs: str | None) -> Sequence[str]:

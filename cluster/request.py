@@ -9,7 +9,7 @@ from pathlib import Path
 from cluster import presets
 from cluster.grid import Grid, make_grid
 from cluster.llm_actors import choose_engine
-from cluster.preparation import SIMULATED, find_protocol
+from cluster.preparation import SIMULATED
 from cluster.session import in_submitted_job
 from valence.axis import Axis
 from valence.classifiers import CLASSIFIERS
@@ -17,7 +17,7 @@ from valence.datasets import DATASETS
 from valence.errors import BadInput
 from valence.llms import LLM, resolve_llm
 from valence.processing import Processing
-from valence.protocols import apply_protocol
+from valence.protocols import apply_protocol, find_protocol
 from valence.registry import load_plugin
 from valence.samples import stored_input
 from valence.splits import canonical_split
