@@ -12,7 +12,7 @@ from valence.activations import (
     state_of_layer,
 )
 from valence.errors import BadInput
-from valence.generation import TransformersEngine, _SeededSampling
+from valence.generation import MAX_TEXT_TOKENS, TransformersEngine, _SeededSampling
 from valence.llms import LLMS, local_folder
 from valence.paraphrases import Request
 from valence.stories import load_stories
@@ -54,24 +54,41 @@ def test_layers_that_the_llm_does_not_have(layer):
         state_of_layer(layer, 30)
 
 
-def one_by_one(network, token_ids, layers):
-    """hidden_states[layer] at the last token, as transformers documents them."""
+def one_by_one(network, token_ids, layers, pooling="last"):
+    """hidden_states[layer] at the last token or in the mean, as transformers documents them."""
     rows = []
     with torch.inference_mode():
         for ids in token_ids:
             states = network(torch.tensor([ids]), output_hidden_states=True).hidden_states
-            rows.append(np.stack([states[layer][0, -1].numpy() for layer in layers]))
+            tokens = [states[layer][0].numpy() for layer in layers]
+            rows.append(np.stack([of[-1] if pooling == "last" else of.mean(axis=0) for of in tokens]))
     return np.stack(rows)
 
 
 def test_batches_give_what_each_text_gives_alone(tiny):
     random = np.random.default_rng(0)
     token_ids = [random.integers(97, size=length).tolist() for length in (5, 1, 17, 17, 3, 40, 2)]
-    layers = [-2, 1, 2]
+    layers = [-2, 1, 0, -1]
     read = read_with_transformers(tiny, token_ids, layers=layers, pad_id=0)
-    assert read.shape == (7, 3, 32)
+    assert read.shape == (7, 4, 32)
     assert read.dtype == np.float32
     np.testing.assert_allclose(read, one_by_one(tiny, token_ids, layers), atol=1e-5)
+    mean = read_with_transformers(tiny, token_ids, layers=layers, pad_id=0, pooling="mean")
+    np.testing.assert_allclose(mean, one_by_one(tiny, token_ids, layers, pooling="mean"), atol=1e-5)
+    assert np.abs(mean - read).max() > 0.01
+    with pytest.raises(BadInput, match="unknown pooling 'max'"):
+        read_with_transformers(tiny, token_ids, layers=layers, pad_id=0, pooling="max")
+
+
+def test_layer_0_is_the_embedding_and_the_last_is_normed(tiny):
+    """What the two ends mean, by the network's own parts."""
+    ids = [[3, 5, 8, 13], [21, 34]]
+    read = read_with_transformers(tiny, ids, layers=[0, -1], pad_id=0)
+    with torch.inference_mode():
+        for row, of_text in zip(read, ids, strict=True):
+            np.testing.assert_array_equal(row[0], tiny.model.embed_tokens.weight[of_text[-1]].numpy())
+            logits = tiny(torch.tensor([of_text])).logits[0, -1]
+            np.testing.assert_allclose(tiny.lm_head(torch.tensor(row[1])), logits, atol=1e-5)
 
 
 def test_batches_by_length_hold_each_text_once_and_their_size():
@@ -87,6 +104,13 @@ def test_the_embedded_llm_read_in_batches(engine):
     read = engine.activations(texts, layers=[-2, 12])
     expected = one_by_one(engine._network, ids, [-2, 12])
     assert np.linalg.norm(read - expected) < 1e-4 * np.linalg.norm(expected)
+
+
+def test_long_texts_are_cut_and_empty_ones_refused(engine):
+    assert len(engine.encoder.text_ids("word " * 5000)) == MAX_TEXT_TOKENS
+    assert engine.encoder.text_ids("word " * 5000) == engine.encoder.text_ids("word " * 6000)
+    with pytest.raises(BadInput, match="an empty text"):
+        engine.activations([""], layers=[-2])
 
 
 def requests(n):

