@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
-from scipy import stats
 
 from valence.arrangements import arranged
 from valence.axis import labelled_texts
 from valence.axis_checks import held_out_set_correlation
 from valence.axis_methods import Labelled, Method, choose_method
 from valence.axis_resampling import leave_one_class_out
+from valence.axis_threshold import LEVEL
+from valence.axis_threshold import detection_threshold as detection_threshold
 from valence.errors import BadInput
 
-LEVEL = 0.05
 STATISTIC = "|r| of class positions with the classes' values"
 ROUNDING = 1e-9
 """correlations nearer than this are the same"""
@@ -43,25 +43,6 @@ class Null:
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
-
-
-def detection_threshold(n: int = 9, *, level: float = LEVEL, sides: int = 2) -> float:
-    """|r| over n independent values from which an axis is called there.
-
-    n = 9 classes, two-sided at .05: .666. Two-sided, because the sign of an axis is chosen with the polarity of the
-    same classes; a sign that owes nothing to them would need .582, and 28 clips, were they independent, .374. Of the
-    study's 14 LLMs Pythia, TinyLlama and BLOOM (.28, .13, .03) are below all three; Phi-2 (.651) is below the first.
-
-    Raises BadInput for n below 3, a level outside 0 … 1, or other sides than 1 and 2.
-    """
-    if n < 3 or not 0.0 < level < 1.0 or sides not in (1, 2):
-        raise BadInput(
-            f"a detection threshold for n = {n}, level {level}, {sides} sides",
-            allowed="n of at least 3, a level between 0 and 1, 1 or 2 sides",
-            do="correct them",
-        )
-    t = stats.t.ppf(1.0 - level / sides, n - 2)
-    return float(t / np.sqrt(t**2 + n - 2))
 
 
 def null_of_permuted_classes(positions: np.ndarray, values: np.ndarray, *, seed: int = 0) -> Null:

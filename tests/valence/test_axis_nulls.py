@@ -20,7 +20,8 @@ from valence.axis_nulls import (
     null_of_random_directions,
     null_of_refitted_axes,
 )
-from valence.axis_pca import polarity, set_means
+from valence.axis_pca import polarity, set_means, sign
+from valence.axis_threshold import threshold_of_sign_rule
 from valence.errors import BadInput
 from valence.stories import EMOTIONS
 
@@ -95,6 +96,30 @@ def test_detection_threshold_is_that_of_pearson_and_reproduces_the_study():
     for wrong in ({"n": 2}, {"level": 0.0}, {"sides": 3}):
         with pytest.raises(BadInput, match="detection threshold"):
             detection_threshold(**wrong)
+
+
+def test_the_threshold_holds_the_choice_of_the_sign_and_reproduces_the_study():
+    """Mean self-rated valence of FACED's classes, 1 … 7, over 123 subjects."""
+    rated = np.array([1.703, 1.638, 1.566, 1.858, 3.177, 4.227, 4.788, 4.372, 4.433])
+    by_joy, by_stories = (threshold_of_sign_rule(rated, sign_rule=rule) for rule in ("joy", "stories"))
+    assert {name for name, r in STUDY.items() if r < by_joy} == {"Pythia-1.4B", "TinyLlama-1.1B", "BLOOM-560M"}
+    assert by_stories == pytest.approx(detection_threshold(), abs=0.003)
+    assert detection_threshold(sides=1) < by_joy < by_stories
+    # two thousand axes of noise, each fitted and signed by the rule itself
+    random, found = np.random.default_rng(2), {"joy": [], "stories": []}
+    for _ in range(2000):
+        positions = random.normal(size=9)
+        for rule, correlations in found.items():
+            turned = positions * sign(positions, EMOTIONS, rule=rule)
+            correlations.append(np.corrcoef(turned, rated)[0, 1])
+    for rule, threshold in (("joy", by_joy), ("stories", by_stories)):
+        n = np.sum(np.array(found[rule]) >= threshold)
+        low, high = stats.binom.interval(0.999, 2000, 0.05)
+        assert low <= n <= high, (rule, n)
+    with pytest.raises(BadInput, match=r"values of shape \(8,\)"):
+        threshold_of_sign_rule(rated[1:])
+    with pytest.raises(BadInput, match="sign rule 'best'"):
+        threshold_of_sign_rule(rated, sign_rule="best")
 
 
 @pytest.mark.parametrize("method", METHODS)
