@@ -99,6 +99,25 @@ def null_of_refitted_axes(
     return _null("permuted classes, axis refitted", statistic, observed, null, exact)
 
 
+def null_of_axis(
+    activations: np.ndarray,
+    emotions: np.ndarray,
+    sets: np.ndarray,
+    values: np.ndarray,
+    *,
+    classes: tuple[str, ...],
+    method: str = "pca",
+    codes: np.ndarray | None = None,
+) -> Null:
+    """The exact null that a method allows: `null_of_refitted_axes` for one that is told the polarity of the classes,
+    else `null_of_permuted_classes` of the fitted positions with the values, (n_classes,).
+    """
+    if choose_method(method).supervised:
+        return null_of_refitted_axes(activations, emotions, sets, classes=classes, method=method, codes=codes)
+    row, labelled = _labelled(activations, emotions, sets, classes, method, codes)
+    return null_of_permuted_classes(labelled.centroids @ row.fit_labelled(labelled)[0], values)
+
+
 def null_of_random_directions(
     activations: np.ndarray,
     emotions: np.ndarray,

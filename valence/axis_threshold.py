@@ -44,10 +44,10 @@ def threshold_of_sign_rule(
 ) -> float:
     """r with the classes' values that positions without any valence reach with this probability.
 
-    Positions are drawn from a normal distribution and turned round by the rule, so that its choice is inside. With mean ratings of FACED's nine
-    classes: .667 for "stories", which is the two-sided threshold, as all classes but one decide the sign; .648 for
-    "joy", the study's rule, by which one does. Of the study's 14 LLMs Pythia, TinyLlama and BLOOM (r = .28, .13, .03)
-    are below .648, and no other: Phi-2 (.651) is just above it, and below the threshold of our own rule.
+    Positions are drawn from a normal distribution and turned round by the rule, so that its choice is inside. With
+    mean ratings of FACED's nine classes: .667 for "stories", which is the two-sided threshold, as all classes but one
+    decide the sign; .648 for "joy", the study's rule, by which one does. Of the study's 14 LLMs Pythia, TinyLlama and
+    BLOOM (r = .28, .13, .03) are below .648, and no other: Phi-2 (.651) is just above it, and below our own rule's.
 
     Parameters
     ----------

@@ -15,6 +15,7 @@ from valence.axis_methods import METHODS
 from valence.axis_nulls import (
     axis_correlation,
     detection_threshold,
+    null_of_axis,
     null_of_other_activations,
     null_of_permuted_classes,
     null_of_random_directions,
@@ -208,6 +209,17 @@ def test_refitted_axes_by_hand():
     assert null.observed == pytest.approx(statistic(codes), abs=2e-6)
     assert null.p_value == pytest.approx(np.mean(every >= statistic(codes) - 1e-5))
     assert null.quantile_95 == pytest.approx(np.quantile(every, 0.95), abs=0.02)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_null_of_an_axis_is_the_one_that_its_method_allows(method):
+    activations, emotions, sets, _ = planted(strength=0.0, n=3, classes=SEVEN, values=np.zeros(7))
+    null = null_of_axis(activations, emotions, sets, RATED, classes=SEVEN, method=method)
+    fitted = fit_axis(activations, emotions, sets, classes=SEVEN, method=method, n_bootstrap=0)
+    if method == "pca":
+        assert null.p_value == null_of_permuted_classes(fitted.class_positions, RATED).p_value
+    else:
+        assert null == null_of_refitted_axes(activations, emotions, sets, classes=SEVEN, method=method)
 
 
 def test_random_directions():
