@@ -20,6 +20,7 @@ COLUMNS = (
     *("benchmark", "kind", "dimension", "predictor", "measure", "value", "ci_low", "ci_high"),
     *("n", "n_training", "study"),
 )
+DOSE_COLUMNS = ("benchmark", "measure", "n_paraphrases", "draw", "value")
 DOSES = (1, 3, 5, 9, 15, 25, 50)
 """paraphrases a story, as in the study"""
 N_RANDOM = 200
@@ -206,7 +207,7 @@ def dose_curve(
             for name, (loaded, activations) in evaluated.items():
                 truth, kind = loaded.evaluation.scores["valence"], loaded.benchmark.measure
                 value = measure(activations @ direction, truth, kind=kind).value
-                yield {"benchmark": name, "measure": kind, "n_paraphrases": n, "draw": draw, "value": value}
+                yield dict(zip(DOSE_COLUMNS, (name, kind, n, draw, value), strict=True))
 
 
 def _along(activations: np.ndarray, direction: np.ndarray) -> np.ndarray:

@@ -1,0 +1,197 @@
+"""Stages paraphrases and activations of a study: what every LLM and encoder writes and reads, in folders that stay.
+
+An engine starts with the first call that needs it: where all paraphrases and activations are there, none does.
+"""
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from cluster import axis_steps as steps
+from cluster.axis_folder import AxisFolder, writing_of
+from cluster.axis_request import ALL, StudyRequest
+from cluster.remote_engine import RemoteEngine
+from cluster.session import ray_session
+from valence.activation_files import ActivationFiles, read_to_files
+from valence.cache import write_whole
+from valence.cell import canonical_hash
+from valence.encoders import NliEncoder, encoder_hash, load_encoder, load_nli
+from valence.llms import LLM, engine_identity, weights_hash
+from valence.paraphrases import Generation, Request
+from valence.stories import load_stories, nonce_stories
+from valence.study_tables import Read
+
+OnEvent = Callable[[str], None]
+
+
+class RaySession(contextlib.ExitStack):
+    """Ray for as long as a study needs it, from the first engine on."""
+
+    _running = False
+
+    def start(self) -> None:
+        """Connect, once."""
+        if not self._running:
+            self.enter_context(ray_session())
+            self._running = True
+
+
+class LlmEngine:
+    """An LLM's engine, which starts at the first call and ends with the block."""
+
+    def __init__(self, llm: LLM, engine: str, session: RaySession, on_event: OnEvent):
+        self._llm, self._name, self._session, self._on_event = llm, engine, session, on_event
+        self._engine: RemoteEngine | None = None
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> "LlmEngine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def identity(self) -> str:
+        return engine_identity(self._llm, self._name)
+
+    def n_layers(self) -> int:
+        return self._started().n_layers()
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return self._started().count_tokens(texts)
+
+    def generate(self, requests: Sequence[Request], *, temperature: float, max_new_tokens: int) -> list[Generation]:
+        return self._started().generate(requests, temperature=temperature, max_new_tokens=max_new_tokens)
+
+    def activations(self, texts: Sequence[str], *, layers: Sequence[int], pooling: str = "last") -> np.ndarray:
+        return self._started().activations(texts, layers=layers, pooling=pooling)
+
+    def _started(self) -> RemoteEngine:
+        if self._engine is None:
+            self._session.start()
+            self._engine = self._stack.enter_context(RemoteEngine(self._llm, self._name, self._on_event))
+        return self._engine
+
+
+class EncoderEngine:
+    """An encoder read as an LLM of one layer; of an NLI classifier, its score of valence in one dimension."""
+
+    def __init__(self, name: str, *, nli: bool = False):
+        self._name, self._nli = name, nli
+        self._encoder: Any = None
+
+    def identity(self) -> str:
+        return canonical_hash([encoder_hash(self._name), self._nli])
+
+    def n_layers(self) -> int:
+        return 1
+
+    def activations(self, texts: Sequence[str], *, layers: Sequence[int], pooling: str = "last") -> np.ndarray:
+        if self._encoder is None:
+            self._encoder = load_nli(self._name) if self._nli else load_encoder(self._name)
+        scored = self._nli and isinstance(self._encoder, NliEncoder)
+        rows = self._encoder.score(texts)[:, None] if scored else self._encoder.encode(texts)
+        return rows[:, None, :]
+
+
+def folder_of(request: StudyRequest, llm: LLM) -> Path:
+    """Where an LLM's parts lie."""
+    return request.out / "llms" / safe(llm.name)
+
+
+def safe(name: str) -> str:
+    """A name as a folder's."""
+    return "".join(letter if letter.isalnum() or letter in "-_." else "--" for letter in name).lstrip(".")
+
+
+def writing_identity(request: StudyRequest, writer: LLM) -> dict:
+    """What decides the paraphrases."""
+    return writing_of(writer, weights_hash(writer), how=request.how, engine=request.engine, seed=request.seed)
+
+
+def written(request: StudyRequest, writer: LLM, engine: LlmEngine, on_event: OnEvent) -> pd.DataFrame:
+    """All paraphrases of one writer, from the study's folder or the cache, and written as far as they are not there."""
+    writing = writing_identity(request, writer)
+    parts = AxisFolder(request.out / "writers" / safe(writer.name), writing, writing=writing)
+    parts.open()
+    running = cast(RemoteEngine, engine)  # one that starts with its first call
+    table = steps.written(writer, running, parts, how=request.how, seed=request.seed, on_event=on_event)
+    for warning in steps.facts_of_paraphrases(table, request.how)[1]:
+        on_event(f"{writer.name}: note that {warning}")
+    return table
+
+
+def texts_to_read(request: StudyRequest, kept: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """What each LLM reads, by name of the part."""
+    texts = {
+        "paraphrases": tuple(kept["text"]),
+        "stories": tuple(story.text for story in load_stories()),
+        "nonce": tuple(story.text for story in nonce_stories()),
+    }
+    if request.clips:
+        texts["clips"] = tuple(request.clips.values())
+    for name, loaded in request.benchmarks.items():
+        texts[f"evaluation/{name}"] = loaded.evaluation.texts
+        if len(loaded.training):
+            texts[f"training/{name}"] = loaded.training.texts
+    return texts
+
+
+def read_llm(
+    request: StudyRequest, llm: LLM, table: pd.DataFrame, writer: str, engine: LlmEngine, on_event: OnEvent
+) -> Read:
+    """Activations of everything an LLM reads; all layers of all but the training texts, where all are asked for."""
+    folder = folder_of(request, llm)
+    kept = table[table["kept"]].reset_index(drop=True)
+    n_layers = _n_layers(folder / "engine.json", engine)
+    layers = range(n_layers) if request.layers == ALL else [request.layer]
+    files: dict[str, ActivationFiles] = {}
+    for part, texts in texts_to_read(request, kept).items():
+        wanted = [request.layer % n_layers if request.layers == ALL else request.layer]
+        wanted = wanted if part.startswith("training/") else [int(layer) for layer in layers]
+
+        def say(line: str, part: str = part) -> None:
+            on_event(f"{llm.name}, {part}: {line.removeprefix('activations: ')}")
+
+        place = folder / "activations" / part
+        files[part] = read_to_files(engine, texts, place, layers=wanted, pooling=request.pooling, on_event=say)
+    facts = {
+        "llm": llm.name,
+        "family": llm.family or llm.name,
+        "llm_hash": weights_hash(llm),
+        "engine": request.engine,
+        "dtype": llm.dtype,
+        "n_paraphrases": request.how.n,
+        "writer": writer,
+    }
+    return Read(facts=facts, table=kept, n_layers=n_layers, files=files)
+
+
+def read_encoder(
+    request: StudyRequest, name: str, texts: Mapping[str, Sequence[str]], on_event: OnEvent, *, nli: bool = False
+) -> dict[str, np.ndarray]:
+    """What an encoder makes of texts, by part: float32 (n_texts, d)."""
+    engine, out = EncoderEngine(name, nli=nli), {}
+    folder = request.out / "encoders" / (f"nli-{safe(name)}" if nli else safe(name))
+    for part, of_part in texts.items():
+
+        def say(line: str, part: str = part) -> None:
+            on_event(f"{name}, {part}: {line.removeprefix('activations: ')}")
+
+        out[part] = read_to_files(engine, of_part, folder / part, layers=[0], on_event=say).layer(0)
+    return out
+
+
+def _n_layers(path: Path, engine: LlmEngine) -> int:
+    """Hidden states of the engine's LLM, remembered beside its activations."""
+    identity = engine.identity()
+    try:
+        return int(json.loads(path.read_text())[identity])
+    except (OSError, ValueError, KeyError, TypeError):
+        n_layers = engine.n_layers()
+        write_whole(path, lambda temporary: temporary.write_text(json.dumps({identity: n_layers}) + "\n"))
+        return n_layers

@@ -1,0 +1,181 @@
+"""A user's words about a study of axes to a request: every name, file and benchmark checked before anything slow."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.axis_inputs import choose_engine
+from valence.activations import check_pooling
+from valence.axis_methods import choose_method
+from valence.benchmark_folder import find_benchmarks
+from valence.benchmark_texts import BenchmarkTexts, load_benchmark
+from valence.encoders import MINILM, encoder_folder, encoder_kind
+from valence.errors import BadInput
+from valence.llms import LLM, resolve_llm
+from valence.paraphrases import MIN_KEPT, Paraphrasing, study_paraphrasing
+from valence.sentence_encoder import find_sentence_encoder
+
+ALL = "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRequest:
+    """A study as asked for, valid; benchmarks are loaded."""
+
+    llms: tuple[LLM, ...]
+    writer: LLM | None
+    """writes the paraphrases that all read; None: each LLM its own"""
+    how: Paraphrasing
+    benchmarks: Mapping[str, BenchmarkTexts]
+    clips: Mapping[str, str]
+    """description by clip; empty where there are none"""
+    layers: str | int
+    """"all", or the one layer that is read"""
+    layer: int
+    """of the axis"""
+    pooling: str
+    method: str
+    engine: str
+    nli: str | None
+    encoders: tuple[str, ...]
+    out: Path
+    seed: int = 0
+
+
+def resolve_study(
+    *,
+    llm: str,
+    benchmarks: str | None,
+    out: Path,
+    names: str | None = None,
+    writer: str | None = None,
+    paraphrases: int = 50,
+    layers: str = ALL,
+    layer: int = -2,
+    pooling: str = "last",
+    method: str = "pca",
+    engine: str = "auto",
+    texts_per_benchmark: int = 2000,
+    training_texts: int = 5000,
+    nli: str | None = None,
+    encoders: str | None = None,
+    stimuli: str | None = None,
+    seed: int = 0,
+) -> StudyRequest:
+    """Check every word of a command and load the benchmarks.
+
+    Raises
+    ------
+    BadInput : for an unknown or doubled LLM, benchmark, method, pooling, engine or encoder, numbers out of range, and
+        files that cannot be used.
+    """
+    _check_number("--paraphrases", paraphrases, at_least=MIN_KEPT)
+    _check_number("--texts-per-benchmark", texts_per_benchmark, at_least=10)
+    _check_number("--training-texts", training_texts, at_least=0)
+    found = _llms(llm)
+    choose_method(method)
+    check_pooling(pooling)
+    read = _layers(layers)
+    chosen = _encoders(encoders)
+    if nli is not None and encoder_kind(encoder_folder(nli)) != "nli":
+        raise BadInput(
+            f"--nli {nli} is no classifier of entailment",
+            allowed="a folder or hub id with the labels entailment and contradiction, such as roberta-large-mnli",
+            do="give another, or leave --nli out",
+        )
+    return StudyRequest(
+        llms=found,
+        writer=None if writer is None else resolve_llm(writer),
+        how=study_paraphrasing(paraphrases),
+        benchmarks=_benchmarks(benchmarks, names, texts_per_benchmark, training_texts, seed),
+        clips={} if stimuli is None else read_descriptions(Path(stimuli).expanduser()),
+        layers=read,
+        layer=layer if read == ALL else int(read),
+        pooling=pooling,
+        method=method,
+        engine=choose_engine(engine),
+        nli=nli,
+        encoders=chosen,
+        out=out,
+        seed=seed,
+    )
+
+
+def read_descriptions(path: Path) -> dict[str, str]:
+    """Descriptions of clips by name, in the order of the file: CSV with the columns clip and text.
+
+    Raises BadInput for a file that is not there, not UTF-8, without these columns, with an empty or doubled clip, or
+    fewer than two clips.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            rows = [{str(key).strip().lower(): (value or "") for key, value in row.items()} for row in reader]
+            columns = [str(name).strip().lower() for name in reader.fieldnames or []]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise _bad_stimuli(path, str(error)) from error
+    if not {"clip", "text"} <= set(columns):
+        raise _bad_stimuli(path, f"its columns are {', '.join(columns) or 'none'}")
+    found = {row["clip"].strip(): " ".join(row["text"].split()) for row in rows}
+    if len(found) < max(2, len(rows)) or not all(found) or not all(found.values()):
+        raise _bad_stimuli(path, f"{len(rows)} rows give {len([text for text in found.values() if text])} clips")
+    return found
+
+
+def _bad_stimuli(path: Path, why: str) -> BadInput:
+    return BadInput(
+        f"--stimuli {path}: {why}",
+        allowed="CSV in UTF-8 with the columns clip and text, one row a clip, in the order of the data set's clips",
+        do="correct the file",
+    )
+
+
+def _llms(words: str) -> tuple[LLM, ...]:
+    names = [name.strip() for name in words.split(",") if name.strip()]
+    found = tuple(resolve_llm(name) for name in names)
+    if not found or len({llm.name for llm in found}) < len(found):
+        raise BadInput(
+            f"--llm {words!r} names {'an LLM twice' if found else 'nothing'}",
+            allowed="names, hub ids or folders with commas, each once",
+            do="correct the list",
+        )
+    return found
+
+
+def _layers(word: str) -> str | int:
+    if word == ALL:
+        return ALL
+    try:
+        return int(word)
+    except ValueError as error:
+        raise BadInput(f"--layers {word}", allowed='"all" or one layer, such as -2', do="correct it") from error
+
+
+def _encoders(words: str | None) -> tuple[str, ...]:
+    """Names that can be loaded; MiniLM where nothing is asked for and it is installed."""
+    if words is None:
+        return (MINILM,) if find_sentence_encoder() is not None else ()
+    names = tuple(dict.fromkeys(name.strip() for name in words.split(",") if name.strip() not in ("", "none")))
+    for name in names:
+        encoder_kind(encoder_folder(name))
+    return names
+
+
+def _benchmarks(
+    place: str | None, names: str | None, n_texts: int, n_training: int, seed: int
+) -> dict[str, BenchmarkTexts]:
+    if place is None:
+        return {}
+    folder = Path(place).expanduser()
+    wanted: Sequence[str] = [name.strip() for name in (names or "").split(",") if name.strip()]
+    found = find_benchmarks(folder, wanted)
+    return {
+        name: load_benchmark(row, folder, n_texts=n_texts, n_training=n_training, seed=seed)
+        for name, row in found.items()
+    }
+
+
+def _check_number(option: str, value: int, *, at_least: int) -> None:
+    if value < at_least:
+        raise BadInput(f"{option} {value}", allowed=f"a whole number of {at_least} or more", do="give a larger one")

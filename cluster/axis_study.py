@@ -1,0 +1,204 @@
+"""What the job valence_axis runs: each LLM, then what compares them; each part is found done when it is.
+
+OUT/llms/NAME has an LLM's activations, axis.safetensors (for saturation_grid --axis) and tables; OUT itself the tables
+of all, figures and the MLflow database. Everything can be deleted and is made again from what is left.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import pandas as pd
+
+from cluster.axis_comparison import compare, llms_only, read_encoders
+from cluster.axis_reading import (
+    LlmEngine,
+    OnEvent,
+    RaySession,
+    folder_of,
+    read_llm,
+    writing_identity,
+    written,
+)
+from cluster.axis_request import StudyRequest
+from cluster.llm_pool import side_by_side
+from valence.agreement import Reading, families
+from valence.cache import write_whole
+from valence.cell import canonical_hash
+from valence.encoders import encoder_hash
+from valence.errors import BadInput
+from valence.llms import LLM, engine_identity
+from valence.study_tables import TABLES, Read, check_read, tables_of_llm
+
+FORMAT = 1
+"""raised whenever the same texts and activations would give other tables"""
+AXIS = "axis.safetensors"
+HASH = "study.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """What came out."""
+
+    tables: Mapping[str, pd.DataFrame]
+    axes: Mapping[str, Path]
+    """file of each LLM's axis, by name"""
+    reused: bool
+    """True where all of it was there"""
+    failed: Mapping[str, str]
+    """why an LLM could not be done, by name"""
+    hash: str
+
+
+def run_study(request: StudyRequest, *, on_event: OnEvent) -> Study:
+    """Read every LLM and encoder as far as that has not been done, and make the tables.
+
+    Several LLMs that are still to be done run side by side where the cluster has room. One that cannot be done is left
+    out and named in the result; BadInput is raised where that leaves none, and for encoders that cannot be loaded.
+    """
+    request.out.mkdir(parents=True, exist_ok=True)
+    study_hash = hash_of_study(request)
+    axes = {llm.name: folder_of(request, llm) / AXIS for llm in request.llms}
+    tables = _load_tables(request.out, study_hash) if all(path.is_file() for path in axes.values()) else None
+    reused = tables is not None
+    failed: dict[str, str] = {}
+    if tables is None:
+        tables, failed = _make_tables(request, on_event)
+        axes = {name: path for name, path in axes.items() if name not in failed}
+        # of a study that is not whole the tables are there to be read, but the next run makes them again
+        _save_tables(request.out, tables, study_hash if not failed else f"without {', '.join(failed)}")
+    return Study(tables=tables, axes=axes, failed=failed, reused=reused, hash=study_hash)
+
+
+def hash_of_study(request: StudyRequest) -> str:
+    """16 hex digits over everything that decides the tables."""
+    encoders = [[name, encoder_hash(name)] for name in request.encoders]
+    nli = None if request.nli is None else encoder_hash(request.nli)
+    return canonical_hash([FORMAT, [hash_of_llm(request, llm) for llm in request.llms], encoders, nli])
+
+
+def hash_of_llm(request: StudyRequest, llm: LLM) -> str:
+    """16 hex digits over everything that decides an LLM's tables."""
+    writer = request.writer or llm
+    choices = [request.layers, request.layer, request.pooling, request.method, request.seed]
+    benchmarks = [loaded.hash for loaded in request.benchmarks.values()]
+    parts = [engine_identity(llm, request.engine), llm.name, llm.family, writing_identity(request, writer)]
+    return canonical_hash([FORMAT, *parts, *choices, benchmarks, list(request.clips.items())])
+
+
+def _make_tables(request: StudyRequest, on_event: OnEvent) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+    """Tables of all LLMs that could be done, and why the others could not."""
+    with RaySession() as session:
+        shared = None
+        if request.writer is not None:
+            with LlmEngine(request.writer, request.engine, session, on_event) as engine:
+                shared = written(request, request.writer, engine, on_event)
+
+        def work(llm: LLM) -> _Done:
+            return _do(request, llm, shared, session, on_event)
+
+        found: dict[str, _Done | BadInput] = {llm.name: work(llm) for llm in request.llms if _is_done(request, llm)}
+        missing = [llm for llm in request.llms if llm.name not in found]
+        if len(missing) == 1:
+            found[missing[0].name] = work(missing[0])
+        elif missing:
+            session.start()
+            found |= side_by_side(missing, work, on_event=on_event)
+    done = {llm.name: found[llm.name] for llm in request.llms if isinstance(found[llm.name], _Done)}
+    failed = {llm.name: str(found[llm.name]) for llm in request.llms if llm.name not in done}
+    if not done:
+        raise next(error for error in found.values() if isinstance(error, BadInput))
+    return _tables_of_all(request, cast(dict[str, _Done], done), on_event), failed
+
+
+def _tables_of_all(request: StudyRequest, done: dict[str, "_Done"], on_event: OnEvent) -> dict[str, pd.DataFrame]:
+    tables = {name: pd.concat([one.tables[name] for one in done.values()], ignore_index=True) for name in TABLES}
+    readings = [one.reading for one in done.values()]
+    encoded = read_encoders(request, readings[0], on_event)
+    tables["validity"] = pd.concat([tables["validity"], *encoded.validity], ignore_index=True)
+    on_event(f"agreement of {len(readings)} LLMs and {len(encoded.readings)} encoders")
+    tables["agreement"] = compare(request, readings, encoded.readings)
+    tables["families"] = families(llms_only(tables["agreement"]))
+    by_writer = {one.writer: one.written for one in done.values()}
+    tables["paraphrases"] = pd.concat(by_writer.values(), ignore_index=True)
+    return tables
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Done:
+    """One LLM, done."""
+
+    tables: dict[str, pd.DataFrame]
+    reading: Reading
+    writer: str
+    written: pd.DataFrame
+
+
+def _is_done(request: StudyRequest, llm: LLM) -> bool:
+    folder = folder_of(request, llm)
+    return (folder / AXIS).is_file() and _load_tables(folder / "tables", hash_of_llm(request, llm)) is not None
+
+
+def _do(request: StudyRequest, llm: LLM, shared: pd.DataFrame | None, session: RaySession, on_event: OnEvent) -> _Done:
+    """Everything of one LLM, as far as it is not there."""
+    with LlmEngine(llm, request.engine, session, on_event) as engine:
+        table = written(request, llm, engine, on_event) if shared is None else shared
+        writer = (request.writer or llm).name
+        read = read_llm(request, llm, table, writer, engine, on_event)
+    # the engine has ended: its memory is free for the fits
+    check_read(read)
+    return _Done(
+        tables=_tables_of(request, llm, read, on_event), reading=_reading(request, read), writer=writer, written=table
+    )
+
+
+def _tables_of(request: StudyRequest, llm: LLM, read: Read, on_event: OnEvent) -> dict[str, pd.DataFrame]:
+    """An LLM's axis and tables, from its folder where they are of the same study."""
+    folder, own_hash = folder_of(request, llm), hash_of_llm(request, llm)
+    tables = _load_tables(folder / "tables", own_hash) if (folder / AXIS).is_file() else None
+    if tables is None:
+        axis, tables = tables_of_llm(
+            read,
+            request.benchmarks,
+            method=request.method,
+            layer=request.layer,
+            clips=tuple(request.clips),
+            seed=request.seed,
+            on_event=on_event,
+        )
+        axis.save(folder / AXIS)
+        _save_tables(folder / "tables", tables, own_hash)
+    return tables
+
+
+def _reading(request: StudyRequest, read: Read) -> Reading:
+    return Reading(
+        llm=str(read.facts["llm"]),
+        family=str(read.facts["family"]),
+        texts=tuple(read.table["text"]),
+        paraphrases=read.paraphrases(request.layer),
+        clips=read.files["clips"].layer(request.layer) if request.clips else None,
+    )
+
+
+def _save_tables(folder: Path, tables: Mapping[str, pd.DataFrame], own_hash: str) -> None:
+    """Write tables, and the hash last: it alone says that they belong together."""
+    (folder / HASH).unlink(missing_ok=True)
+    for name, table in tables.items():
+        write_whole(folder / f"{name}.parquet", partial(table.to_parquet, index=False))
+    facts = json.dumps({"hash": own_hash, "tables": sorted(tables)})
+    write_whole(folder / HASH, lambda temporary: temporary.write_text(facts + "\n"))
+
+
+def _load_tables(folder: Path, own_hash: str) -> dict[str, pd.DataFrame] | None:
+    """Tables of this hash; None where they are of another one, missing or damaged, and are made again."""
+    try:
+        facts = json.loads((folder / HASH).read_text())
+        if facts["hash"] != own_hash:
+            return None
+        return {name: pd.read_parquet(folder / f"{name}.parquet") for name in facts["tables"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

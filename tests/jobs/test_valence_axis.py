@@ -1,0 +1,308 @@
+"""The job valence_axis end to end on tiny LLMs, with real Ray, engine, encoder and MLflow; and what it refuses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cluster.axis_folder import PARAPHRASES, AxisFolder
+from cluster.axis_reading import writing_identity
+from cluster.axis_request import read_descriptions, resolve_study
+from jobs.valence_axis import main
+from tests.valence.tiny_llms import N_BLOCKS, tiny_llm
+from valence.agreement import COLUMNS as AGREEMENT_COLUMNS
+from valence.axis import Axis
+from valence.errors import BadInput
+from valence.paraphrases import COLUMNS
+from valence.stories import EMOTIONS, load_stories
+
+N = 4
+"""paraphrases a story"""
+LLMS = (("tiny-a", "llama", 0), ("tiny-b", "qwen3", 1))
+
+
+@pytest.fixture(autouse=True)
+def own_signals():
+    """The job takes SIGTERM for itself."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def paraphrases_by_hand():
+    """A table as a writer gives it: the LLMs here have random weights and write nothing that passes."""
+    rows = [
+        {
+            **{"story": story.id, "emotion": story.emotion, "set": story.set, "kept": True, "reason": "", "round": 0},
+            **{"text": f"{story.text} That was {index + 1} of {N}.", "seed": index, "n_tokens": 40, "distance": 0.2},
+            **{"encoder": "minilm", "writer": "hand"},
+        }
+        for story in load_stories()
+        for index in range(N)
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Two LLMs, benchmarks and descriptions of clips."""
+    root = tmp_path_factory.mktemp("world")
+    llms = [str(tiny_llm(root / name, architecture, seed=seed)) for name, architecture, seed in LLMS]
+    random = np.random.default_rng(0)
+    words = ["good", "bad", "film", "slow", "fine", "plot", "actor", "scene", "quick", "long"]
+    (root / "texts" / "sst2").mkdir(parents=True)
+    for split, n in (("dev", 40), ("train", 60)):
+        texts = [f"{' '.join(random.choice(words, 6))} {split} {index}" for index in range(n)]
+        rows = "".join(f"{index % 2}\t{text}\n" for index, text in enumerate(texts))
+        (root / "texts" / "sst2" / f"{split}.tsv").write_text("label\tsentence\n" + rows)
+    rated = [
+        f"{index}_{index}_1,{random.uniform(1, 5):.2f},{random.uniform(1, 5):.2f},text {index}" for index in range(60)
+    ]
+    (root / "texts" / "emobank.csv").write_text("id,V,A,text\n" + "\n".join(rated) + "\n")
+    clips = "".join(f"{clip},A film about thing number {clip}.\n" for clip in range(1, 29))
+    (root / "clips.csv").write_text("clip,text\n" + clips)
+    return root, llms
+
+
+def arguments(world, out, *more):
+    root, llms = world
+    words = ["--llm", ",".join(llms), "--writer", llms[0], "--benchmarks", root / "texts", "--out", out]
+    words += ["--paraphrases", N, "--stimuli", root / "clips.csv", "--engine", "transformers", *more]
+    return [str(word) for word in words]
+
+
+def place_paraphrases(world, out):
+    _, llms = world
+    request = resolve_study(
+        llm=",".join(llms), benchmarks=None, out=out, writer=llms[0], paraphrases=N, engine="transformers"
+    )
+    writing = writing_identity(request, request.writer)
+    parts = AxisFolder(out / "writers" / request.writer.name, writing, writing=writing)
+    parts.open()
+    parts.save_paraphrases(paraphrases_by_hand())
+    assert (out / "writers" / "tiny-a" / PARAPHRASES).is_file()
+
+
+@pytest.fixture(scope="module")
+def finished(world, tmp_path_factory):
+    """One run in this process; its folder and what it printed."""
+    out = tmp_path_factory.mktemp("study")
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VALENCE_CACHE", str(cache))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        place_paraphrases(world, out)
+        printed = run(arguments(world, out))
+        yield out, printed, cache
+
+
+def run(words, **options):
+    here = os.environ | {"COLUMNS": "250"}
+    root = __file__.rsplit("/tests/", 1)[0]
+    return subprocess.run(
+        [sys.executable, f"{root}/jobs/valence_axis.py", *words],
+        env=here,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        **options,
+    )
+
+
+def table(out, name):
+    return pd.read_parquet(out / f"{name}.parquet")
+
+
+def test_every_table_has_every_llm(finished):
+    out, printed, _ = finished
+    assert printed.returncode == 0, printed.stdout + printed.stderr
+    names = {"tiny-a", "tiny-b"}
+    for name in ("axes", "positions", "layers", "dose"):
+        assert set(table(out, name)["llm"]) == names, name
+    axes = table(out, "axes").set_index("llm")
+    assert (axes["writer"] == "tiny-a").all()
+    assert (axes["n_texts"] == 18 * N).all()
+    assert (axes["layer"] == N_BLOCKS - 1).all()
+    assert axes["warnings"].notna().all()
+    # layer 0 at the last token is the same full stop everywhere
+    assert set(table(out, "layers").query("llm == 'tiny-a'")["layer"]) == set(range(1, N_BLOCKS + 1))
+    assert set(table(out, "dose")["n_paraphrases"]) == {1, 3, 4}
+
+
+def test_validity_has_all_predictors_of_all_benchmarks(finished):
+    out, _, _ = finished
+    valid = table(out, "validity")
+    assert set(valid["benchmark"]) == {"sst2", "emobank"}
+    of_axis = valid[(valid["llm"] == "tiny-a") & (valid["layer"] == N_BLOCKS - 1)]
+    expected = {
+        *("axis", "axis projected out", "axis refitted after projecting out", "random directions", "probe"),
+        *("probe after projecting out", "axis by mean_difference", "axis by lda", "axis by contrast_pairs"),
+    }
+    assert set(of_axis[of_axis["benchmark"] == "sst2"]["predictor"]) == expected
+    assert set(valid[valid["llm"] == "minilm"]["predictor"]) == {"sentence prototypes", "axis"}
+    assert set(of_axis[of_axis["benchmark"] == "emobank"]["dimension"]) == {"valence", "arousal"}
+    out_of = valid[(valid["predictor"] == "axis projected out") & (valid["measure"] == "AUC")]
+    assert (out_of["value"] == 0.5).all()
+    other_layers = valid[(valid["llm"] == "tiny-a") & (valid["layer"] != N_BLOCKS - 1) & valid["layer"].notna()]
+    assert set(other_layers["layer"]) == {1, 2, N_BLOCKS}
+
+
+def test_numbers_are_those_of_the_saved_axis_and_plain_activations(finished, world):
+    out, _, _ = finished
+    import torch
+    from sklearn.metrics import roc_auc_score
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    axis = Axis.load(out / "llms" / "tiny-b" / "axis.safetensors")
+    folder = world[1][1]
+    network, tokenizer = AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    lines = [line.split("\t") for line in (world[0] / "texts" / "sst2" / "dev.tsv").read_text().splitlines()[1:]]
+    with torch.inference_mode():
+        scores = [
+            network(**tokenizer(text, return_tensors="pt"), output_hidden_states=True).hidden_states[-2][0, -1].numpy()
+            @ axis.direction
+            for _, text in lines
+        ]
+    valid = table(out, "validity").query("llm == 'tiny-b' and predictor == 'axis' and benchmark == 'sst2'")
+    value = valid.set_index("layer").loc[N_BLOCKS - 1, "value"]
+    assert value == pytest.approx(roc_auc_score([int(label) for label, _ in lines], scores), abs=1e-6)
+    positions = table(out, "positions").query("llm == 'tiny-b' and level == 'class'").set_index("name")["position"]
+    np.testing.assert_allclose(positions[list(EMOTIONS)], axis.class_positions, atol=1e-6)
+
+
+def test_clips_are_placed_and_in_the_axis_file(finished):
+    out, _, _ = finished
+    axis = Axis.load(out / "llms" / "tiny-a" / "axis.safetensors")
+    assert axis.clip_positions.shape == (28,)
+    clips = table(out, "positions").query("llm == 'tiny-a' and level == 'clip'")
+    assert list(clips["name"]) == [str(number) for number in range(1, 29)]
+    np.testing.assert_allclose(clips["position"], axis.clip_positions)
+
+
+def test_agreement_of_llms_encoders_and_words(finished):
+    out, _, _ = finished
+    agreement = table(out, "agreement")
+    assert list(agreement.columns) == list(AGREEMENT_COLUMNS)
+    assert {*agreement["llm_a"], *agreement["llm_b"]} == {"tiny-a", "tiny-b", "minilm", "words (TF-IDF)"}
+    pair = agreement[(agreement["llm_a"] == "tiny-a") & (agreement["llm_b"] == "tiny-b")].set_index("level")
+    assert set(pair.index) == {"classes", "clips"}
+    assert (
+        pair.loc["classes", ["r", "r_other_set", "r_given_words", "r_given_sentences", "p_permutation"]].notna().all()
+    )
+    assert pair.loc["classes", "texts"] == "shared"
+    assert list(table(out, "families")["n_pairs"]) == [1, 1]
+
+
+def test_figures_and_mlflow(finished):
+    out, _, _ = finished
+    from mlflow import MlflowClient
+
+    from cluster.axis_tracking import EXPERIMENT
+    from cluster.tracking import default_tracking_uri
+
+    names = {"positions", "layers", "agreement", "validity", "dose"}
+    figures = sorted((out / "figures").iterdir())
+    assert {path.stem for path in figures} == names
+    assert len(figures) == 2 * len(names)
+    assert "tenderness" in (out / "figures" / "positions.svg").read_text()
+    client = MlflowClient(tracking_uri=default_tracking_uri(out))
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    runs = client.search_runs([experiment.experiment_id])
+    assert len(runs) == 3
+    of_llm = next(run for run in runs if run.data.params.get("llm") == "tiny-a")
+    valid = table(out, "validity").query("llm == 'tiny-a' and predictor == 'axis' and benchmark == 'sst2'")
+    value = valid.set_index("layer").loc[N_BLOCKS - 1, "value"]
+    assert of_llm.data.metrics["sst2/valence/axis"] == pytest.approx(value)
+    assert any(item.path == "axis.safetensors" for item in client.list_artifacts(of_llm.info.run_id))
+
+
+def test_a_second_run_finds_everything_and_an_edited_table_is_made_again(finished, world):
+    out, _, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in sorted(out.rglob("*.parquet"))}
+    started = time.monotonic()
+    again = run(arguments(world, out))
+    assert again.returncode == 0, again.stderr
+    assert "nothing new to do" in again.stdout
+    assert time.monotonic() - started < 60
+    assert "starting transformers" not in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in sorted(out.rglob("*.parquet"))} == before
+    validity = table(out, "validity")
+    (out / "study.json").write_text(json.dumps({"hash": "another", "tables": []}))
+    rebuilt = run(arguments(world, out))
+    assert "starting transformers" not in rebuilt.stdout
+    pd.testing.assert_frame_equal(table(out, "validity"), validity)
+
+
+def test_axis_file_serves_the_main_job(finished, tmp_path):
+    out, _, _ = finished
+    root = __file__.rsplit("/tests/", 1)[0]
+    plan = subprocess.run(
+        [
+            *(sys.executable, f"{root}/jobs/saturation_grid.py", "--plan", "--out", str(tmp_path)),
+            *("--axis", str(out / "llms" / "tiny-a" / "axis.safetensors")),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert plan.returncode == 0, plan.stderr
+
+
+REFUSED = [
+    (("--llm", "smollm3"), "unknown LLM 'smollm3'"),
+    (("--llm", "smollm2-135m-instruct,smollm2-135m-instruct"), "an LLM twice"),
+    (("--llm", ","), "names nothing"),
+    (("--method", "ica"), "ica"),
+    (("--pooling", "max"), "max"),
+    (("--engine", "jax"), "jax"),
+    (("--layers", "some"), "--layers some"),
+    (("--paraphrases", "2"), "3 or more"),
+    (("--texts-per-benchmark", "5"), "10 or more"),
+    (("--benchmarks", "absent"), "no such folder"),
+    (("--encoders", "no/such/encoder"), "no such folder"),
+    (("--nli", "minilm"), "classifier of entailment"),
+    (("--stimuli", "absent.csv"), "absent.csv"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), REFUSED)
+def test_words_that_are_refused_at_once(tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(["--out", str(tmp_path / "out"), *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "to do:" in error
+
+
+def test_benchmarks_by_name(world, tmp_path, capsys):
+    root = world[0] / "texts"
+    assert main(["--out", str(tmp_path), "--benchmarks", str(root), "--only", "sst-2"]) == 2
+    assert "did you mean sst2" in capsys.readouterr().err
+    assert main(["--out", str(tmp_path), "--benchmarks", str(root), "--only", "imdb"]) == 2
+    assert "no files of imdb" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", "its columns are none"),
+        (b"clip,words\n1,a\n", "its columns are clip, words"),
+        (b"clip,text\n1,a\n1,b\n", "2 rows give 1 clips"),
+        (b"clip,text\n1,a\n2,\n", "2 rows give 1 clips"),
+        (b"clip,text\n1,a\n", "1 rows give 1 clips"),
+        ("clip,text\n1,é\n".encode("latin1"), "codec"),
+    ],
+)
+def test_descriptions_that_cannot_be_used(tmp_path, text, message):
+    path = tmp_path / "clips.csv"
+    path.write_bytes(text)
+    with pytest.raises(BadInput, match=message):
+        read_descriptions(path)

@@ -1,0 +1,249 @@
+"""Stage report: tables of a study of axes in, figures as SVG and PNG out. Every number comes from the tables.
+
+Colours and symbols are safe for colour-blind readers; matplotlib, because the files have to be made without a browser.
+"""
+
+import io
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from valence.cache import write_whole
+from valence.stories import NEGATIVE, POSITIVE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREEN, PURPLE, GREY = "#2f7fd1", "#cf7500", "#0b9a73", "#b05fc0", "#7a7a7a"
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#c23b4e", "#5a6fbf", "#8a7a2b", "#3aa6b9", "#9a5a3c", "#555555")
+SYMBOLS = ("o", "D", "s", "^", "v", "P", "X", "<", ">", "h")
+WIDTH_IN = 8.0
+
+
+def draw_all(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
+    """Write every figure that the tables have numbers for, as NAME.svg and NAME.png; returns the files."""
+    figures = {
+        "positions": positions(tables["positions"], tables["axes"]),
+        "layers": layers(tables["layers"], tables["validity"]),
+        "agreement": agreement_map(tables["agreement"]),
+        "validity": validity(tables["validity"]),
+        "dose": dose(tables["dose"]),
+    }
+    return [path for name, figure in figures.items() if figure is not None for path in save(figure, folder / name)]
+
+
+def save(figure: "Figure", path: Path) -> list[Path]:
+    """The figure as SVG and PNG; the same tables give the same bytes."""
+    import matplotlib as mpl
+
+    written = []
+    with mpl.rc_context({"svg.hashsalt": "valence", "svg.fonttype": "none"}):
+        for suffix, options in ((".svg", {"metadata": {"Date": None}}), (".png", {"dpi": 160})):
+            content = io.BytesIO()
+            figure.savefig(content, format=suffix[1:], bbox_inches="tight", **options)  # type: ignore[arg-type]
+            target = path.with_suffix(suffix)
+            write_whole(target, partial(Path.write_bytes, data=content.getvalue()))
+            written.append(target)
+    return written
+
+
+def positions(table: pd.DataFrame, axes: pd.DataFrame) -> "Figure":
+    """Nine emotions on the axis and on the component next to it, a panel an LLM; faint points are paraphrases."""
+    llms = list(dict.fromkeys(table["llm"]))
+    figure, panels = _panels(len(llms), columns=min(len(llms), 2), height=4.4)
+    for llm, panel in zip(llms, panels, strict=False):
+        rows = table[table["llm"] == llm]
+        for names, colour, symbol in ((NEGATIVE, ORANGE, "D"), (("neutral",), GREY, "s"), (POSITIVE, BLUE, "o")):
+            faint = rows[(rows["level"] == "paraphrase") & rows["emotion"].isin(names)]
+            panel.scatter(faint["position"], faint["second"], s=6, color=colour, alpha=0.16, linewidths=0)
+            classes = rows[(rows["level"] == "class") & rows["emotion"].isin(names)]
+            panel.scatter(classes["position"], classes["second"], s=46, color=colour, marker=symbol, zorder=3)
+        _label_points(panel, rows[rows["level"] == "class"])
+        facts = axes[axes["llm"] == llm].iloc[0]
+        panel.set_title(
+            f"{llm}, layer {facts['layer']} of {facts['n_layers'] - 1}: {100 * facts['explained_variance']:.0f} % "
+            "of the variance\nbetween classes lies along the axis",
+            fontsize=9,
+            loc="left",
+        )
+        panel.axvline(0, color=GREY, linewidth=0.8, zorder=0)
+        panel.set_xlabel("position on the axis, sd over classes")
+        panel.set_ylabel("next component, sd over classes")
+    return figure
+
+
+def _label_points(panel: Any, classes: pd.DataFrame) -> None:
+    """Names beside their points, pushed apart upwards where two would overlap."""
+    low, high = panel.get_ylim()
+    left, right = panel.get_xlim()
+    placed: list[tuple[float, float]] = []
+    for row in classes.sort_values("second").itertuples():
+        height = row.second
+        while any(
+            abs(x - row.position) < 0.17 * (right - left) and abs(y - height) < 0.045 * (high - low) for x, y in placed
+        ):
+            height += 0.012 * (high - low)
+        placed.append((row.position, height))
+        flip = row.position > left + 0.8 * (right - left)
+        panel.annotate(
+            row.name,
+            (row.position, row.second),
+            xytext=(row.position + (-1 if flip else 1) * 0.02 * (right - left), height),
+            ha="right" if flip else "left",
+            va="center",
+            fontsize=9,
+            zorder=4,
+        )
+
+
+def layers(table: pd.DataFrame, valid: pd.DataFrame) -> "Figure | None":
+    """By depth: explained variance, cosine with the axis of the chosen layer, and validity on the benchmarks."""
+    if table.groupby("llm").size().max() < 2:
+        return None
+    found = valid[(valid["predictor"] == "axis") & (valid["dimension"] == "valence") & valid["layer"].notna()]
+    panels_of = [
+        ("explained_variance", "variance along the axis"),
+        ("cosine_to_reference", "cosine with the axis read"),
+    ]
+    benchmarks = list(dict.fromkeys(found["benchmark"]))
+    figure, panels = _panels(len(panels_of) + len(benchmarks), columns=2, height=2.7)
+    for number, llm in enumerate(dict.fromkeys(table["llm"])):
+        style = {"color": COLOURS[number % 10], "marker": SYMBOLS[number % 10], "markersize": 3, "linewidth": 1.2}
+        rows = table[table["llm"] == llm]
+        for panel, (column, title) in zip(panels, panels_of, strict=False):
+            panel.plot(rows["depth"], rows[column], label=llm, **style)
+            panel.set_title(title, fontsize=9, loc="left")
+        last = rows[["layer", "depth"]].set_index("layer")["depth"]
+        for panel, name in zip(panels[len(panels_of) :], benchmarks, strict=False):
+            curve = found[(found["llm"] == llm) & (found["benchmark"] == name)].sort_values("layer")
+            panel.plot(curve["layer"].map(last), curve["value"], label=llm, **style)
+            kind = found[found["benchmark"] == name]["measure"].iloc[0]
+            panel.set_title(f"{name}: zero-shot {kind}", fontsize=9, loc="left")
+            panel.axhline(0.5 if kind == "AUC" else 0.0, color=GREY, linewidth=0.8, linestyle=":")
+    for panel in panels:
+        panel.set_xlabel("depth (0 embeddings, 1 last layer)")
+    _legend(figure, panels[0])
+    return figure
+
+
+def agreement_map(table: pd.DataFrame, level: str = "classes") -> "Figure | None":
+    """r of class positions: above the diagonal as read, below where the two read different story sets.
+
+    On the diagonal each with itself over two story sets, which bounds what is below.
+    """
+    rows = table[table["level"] == level]
+    names = list(dict.fromkeys([*rows["llm_a"], *rows["llm_b"]]))
+    if len(names) < 2:
+        return None
+    values = np.full((len(names), len(names)), np.nan)
+    for row in rows.itertuples():
+        a, b = names.index(row.llm_a), names.index(row.llm_b)
+        if a == b:
+            values[a, a] = row.r_other_set
+        else:
+            values[min(a, b), max(a, b)], values[max(a, b), min(a, b)] = row.r, row.r_other_set
+    side = max(3.6, 0.62 * len(names) + 2.0)
+    figure, (panel,) = _panels(1, columns=1, height=side, width=side + 1.6)
+    image = panel.imshow(values, vmin=-1, vmax=1, cmap="PuOr")
+    panel.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    panel.set_yticks(range(len(names)), names)
+    panel.grid(visible=False)
+    for (i, j), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            colour = "white" if abs(value) > 0.75 else "black"
+            panel.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=8, color=colour)
+    figure.colorbar(image, ax=panel, shrink=0.7, label="r over nine classes")
+    panel.set_title(
+        "Above the diagonal: the same texts.\nBelow, and on it with itself: different story sets.",
+        fontsize=9,
+        loc="left",
+    )
+    return figure
+
+
+def validity(table: pd.DataFrame) -> "Figure | None":
+    """What each predictor of valence reaches on each benchmark, with 95 % intervals; all on the same texts."""
+    rows = at_the_axis(table)
+    rows = rows[rows["dimension"] == "valence"]
+    if rows.empty:
+        return None
+    benchmarks = list(dict.fromkeys(rows["benchmark"]))
+    labels = list(dict.fromkeys(zip(rows["llm"], rows["predictor"], strict=True)))
+    figure, panels = _panels(len(benchmarks), columns=1, height=0.6 + 0.2 * len(labels), width=WIDTH_IN)
+    llms = list(dict.fromkeys(rows["llm"]))
+    for name, panel in zip(benchmarks, panels, strict=False):
+        here = rows[rows["benchmark"] == name].set_index(["llm", "predictor"])
+        for place, label in enumerate(labels):
+            if label not in here.index:
+                continue
+            row, number = here.loc[label], llms.index(label[0])
+            colour, symbol = COLOURS[number % 10], SYMBOLS[number % 10]
+            filled = colour if label[1] == "axis" else "white"
+            panel.plot([row["ci_low"], row["ci_high"]], [place, place], color=colour, linewidth=1.6)
+            panel.plot(row["value"], place, symbol, color=colour, markerfacecolor=filled, markersize=6)
+        measure = here["measure"].iloc[0]
+        panel.axvline(0.5 if measure == "AUC" else 0.0, color=GREY, linewidth=0.8, linestyle=":")
+        panel.set_yticks(range(len(labels)), [f"{predictor}  ·  {llm}" for llm, predictor in labels], fontsize=7)
+        panel.invert_yaxis()
+        panel.set_title(f"{name}: {measure} and 95 % interval, n = {here['n'].iloc[0]}", fontsize=9, loc="left")
+    return figure
+
+
+def at_the_axis(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of validity without the axes of other layers than the one each LLM is read at."""
+    chosen = table[table["predictor"] == "axis projected out"].groupby("llm")["layer"].first()
+    return table[table["layer"].isna() | (table["layer"] == table["llm"].map(chosen))]
+
+
+def dose(table: pd.DataFrame) -> "Figure | None":
+    """Validity of an axis refitted from n paraphrases a story: mean and range of 95 % of the draws."""
+    if table.empty or table["n_paraphrases"].nunique() < 2:
+        return None
+    benchmarks = list(dict.fromkeys(table["benchmark"]))
+    figure, panels = _panels(len(benchmarks), columns=2, height=2.8)
+    for name, panel in zip(benchmarks, panels, strict=False):
+        for number, llm in enumerate(dict.fromkeys(table["llm"])):
+            draws = table[(table["llm"] == llm) & (table["benchmark"] == name)].groupby("n_paraphrases")["value"]
+            colour = COLOURS[number % 10]
+            mean, low, high = draws.mean(), draws.quantile(0.025), draws.quantile(0.975)
+            panel.fill_between(mean.index, low, high, color=colour, alpha=0.15, linewidth=0)
+            panel.plot(mean.index, mean, color=colour, marker=SYMBOLS[number % 10], markersize=4, label=llm)
+        measure = table[table["benchmark"] == name]["measure"].iloc[0]
+        panel.set_xscale("log")
+        counts = sorted(table["n_paraphrases"].unique())
+        panel.set_xticks(counts, [str(count) for count in counts])
+        panel.minorticks_off()
+        panel.set_title(f"{name}: zero-shot {measure}", fontsize=9, loc="left")
+        panel.set_xlabel("paraphrases a story")
+    _legend(figure, panels[0])
+    return figure
+
+
+def _panels(n: int, *, columns: int, height: float, width: float | None = None) -> tuple["Figure", list[Any]]:
+    """A figure with n panels, filled row by row, height inches each."""
+    from matplotlib.figure import Figure
+
+    columns = max(1, min(columns, n))
+    n_rows = -(-n // columns)
+    total = width or (WIDTH_IN if columns > 1 else 6.0)
+    figure = Figure(figsize=(total, height * n_rows), layout="constrained")
+    panels = []
+    for index in range(n):
+        panel = figure.add_subplot(n_rows, columns, index + 1)
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.grid(visible=True, color=GREY, alpha=0.2, linewidth=0.6)
+        panel.set_axisbelow(True)
+        panel.tick_params(labelsize=8)
+        panel.xaxis.label.set_fontsize(8)
+        panel.yaxis.label.set_fontsize(8)
+        panels.append(panel)
+    return figure, panels
+
+
+def _legend(figure: "Figure", panel: Any) -> None:
+    handles, labels = panel.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower left", ncols=4, fontsize=8, frameon=False)

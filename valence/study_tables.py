@@ -1,0 +1,241 @@
+"""Stage validity, tables: what was read of one LLM in, its axis and its rows of every table out.
+
+Tables are tidy: axes (one row), positions (of classes, stories, paraphrases and clips), layers, validity and dose.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from valence.axis import Axis, fit_axis
+from valence.axis_clips import with_clip_positions
+from valence.axis_layers import Layers, fit_layers, layer_profile
+from valence.axis_methods import METHODS, choose_method
+from valence.axis_nulls import axis_correlation, detection_threshold, null_of_permuted_classes
+from valence.axis_pca import first_component, polarity, set_means, sign
+from valence.benchmark_texts import BenchmarkTexts
+from valence.errors import BadInput
+from valence.stories import EMOTIONS, load_stories
+from valence.validity import (
+    COLUMNS,
+    DOSE_COLUMNS,
+    Fit,
+    Paraphrases,
+    axis_rows,
+    dose_curve,
+    probe_rows,
+    project_out,
+    random_rows,
+    refitted_rows,
+    zero_shot,
+)
+
+TABLES = ("axes", "positions", "layers", "validity", "dose")
+N_DRAWS = 10
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Read:
+    """What was read of one LLM."""
+
+    facts: Mapping[str, object]
+    """of the axis: llm, llm_hash, engine, dtype, n_paraphrases; and family, writer"""
+    table: pd.DataFrame
+    """the paraphrases that were kept"""
+    n_layers: int
+    """hidden states of the LLM, blocks + 1"""
+    files: Mapping[str, Layers]
+    """activations: of paraphrases, stories, nonce stories, clips where there are descriptions, and
+    evaluation/NAME and training/NAME of benchmarks"""
+
+    def paraphrases(self, layer: int) -> Paraphrases:
+        """What the axis of a layer is fitted on."""
+        return Paraphrases(
+            activations=self.files["paraphrases"].layer(layer),
+            emotions=self.table["emotion"].to_numpy(dtype=str),
+            sets=self.table["set"].to_numpy(dtype=str),
+            stories=self.table["story"].to_numpy(dtype=str),
+        )
+
+
+def fit_of(method: str) -> Fit:
+    """Directions by a row of `valence.axis_methods`, with the sign from the stories. Raises BadInput for a name."""
+    chosen = choose_method(method)
+
+    def fit(activations: np.ndarray, emotions: np.ndarray, sets: np.ndarray) -> np.ndarray:
+        direction, _ = chosen.fit(activations, emotions, sets, EMOTIONS)
+        centroids = set_means(activations, emotions, sets, EMOTIONS).mean(axis=0)
+        return direction * sign(centroids @ direction, EMOTIONS, rule="stories")
+
+    return fit
+
+
+def tables_of_llm(
+    read: Read,
+    benchmarks: Mapping[str, BenchmarkTexts],
+    *,
+    method: str,
+    layer: int,
+    clips: tuple[str, ...] = (),
+    seed: int = 0,
+    on_event: Callable[[str], None] = lambda line: None,
+) -> tuple[Axis, dict[str, pd.DataFrame]]:
+    """The axis of one LLM and its tables, each with the column llm first.
+
+    Parameters
+    ----------
+    clips : names of the clips whose descriptions were read, in their order.
+
+    Raises BadInput for a layer or method that is not there, and as `fit_axis`.
+    """
+    name = str(read.facts["llm"])
+    on_event(f"{name}: fitting the axis and its checks")
+    paraphrases = read.paraphrases(layer)
+    axis = _axis(read, paraphrases, method=method, layer=layer, clips=bool(clips), seed=seed)
+    tables = {"positions": position_table(read, axis, paraphrases, clips=clips)}
+    tables["axes"] = pd.DataFrame([axes_row(read, axis, paraphrases)])
+    on_event(f"{name}: layers")
+    axes = fit_layers(read.files["paraphrases"], paraphrases.emotions, paraphrases.sets, method=method)
+    tables["layers"] = layer_profile(axes, n_layers=read.n_layers, reference=layer)
+    rows = [*_validity_of_layers(read, benchmarks, axes, layer)]
+    for benchmark, loaded in benchmarks.items():
+        on_event(f"{name}: validity on {benchmark}")
+        rows += _validity(read, loaded, axis, paraphrases, seed=seed)
+    columns = [*COLUMNS, "layer"]
+    tables["validity"] = pd.DataFrame(rows, columns=columns).assign(layer=lambda table: table["layer"] % read.n_layers)
+    on_event(f"{name}: dose curve")
+    evaluated = {key: (loaded, read.files[f"evaluation/{key}"].layer(layer)) for key, loaded in benchmarks.items()}
+    dose = dose_curve(evaluated, paraphrases, fit_of(method), n_draws=N_DRAWS, seed=seed)
+    tables["dose"] = pd.DataFrame(dose, columns=list(DOSE_COLUMNS))
+    for table in tables.values():
+        if "llm" not in table:
+            table.insert(0, "llm", name)
+    return axis, tables
+
+
+def axes_row(read: Read, axis: Axis, paraphrases: Paraphrases) -> dict[str, object]:
+    """One row: what the axis is, how stable, and whether it is more than nothing."""
+    codes = polarity(axis.classes)
+    null = null_of_permuted_classes(axis.class_positions, codes)
+    nonce = read.files["nonce"].layer(axis.layer)
+    stories = load_stories()
+    emotions, sets = (np.array([getattr(story, field) for story in stories]) for field in ("emotion", "set"))
+    notes = axis.notes
+    sets_notes: dict = notes["sets"]  # type: ignore[assignment]
+    return {
+        **{name: read.facts[name] for name in ("llm", "family", "writer", "engine", "dtype", "n_paraphrases")},
+        "n_texts": len(paraphrases.stories),
+        "method": axis.method,
+        "layer": axis.layer % read.n_layers,
+        "n_layers": read.n_layers,
+        "pooling": axis.pooling,
+        "d_model": len(axis.direction),
+        "explained_variance": axis.explained_variance,
+        "r_codes": float(np.corrcoef(axis.class_positions, codes)[0, 1]),
+        "p_codes": null.p_value,
+        "detection_threshold": detection_threshold(len(axis.classes)),
+        "r_codes_of_nonce": axis_correlation(nonce, emotions, sets, codes, classes=axis.classes, method=axis.method),
+        "correlation_of_sets": sets_notes["correlation"],
+        "sign_rules_agree": notes.get("sign_rules_agree"),
+        "warnings": "; ".join(notes["warnings"]),  # type: ignore[arg-type]
+        "digest": axis.digest,
+    }
+
+
+def position_table(read: Read, axis: Axis, paraphrases: Paraphrases, *, clips: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Positions on the axis, in units of sd over classes, and on the component next to it, for the picture.
+
+    level is class, paraphrase, story or clip; clips are z-scored over clips (another kind of text) and have no second
+    coordinate.
+    """
+    classes = np.array(axis.classes)
+    centroids = set_means(paraphrases.activations, paraphrases.emotions, paraphrases.sets, axis.classes).mean(axis=0)
+    second = first_component(project_out(centroids, axis.direction))[0]
+    centre = centroids.mean(axis=0)
+    scales = [(centroids @ axis.direction).std(), (centroids @ second).std()]
+
+    def placed(level: str, activations: np.ndarray, names: np.ndarray, emotions: np.ndarray) -> pd.DataFrame:
+        along = [(activations - centre) @ unit / scale for unit, scale in zip((axis.direction, second), scales)]
+        columns = {"level": level, "name": names, "emotion": emotions, "position": along[0], "second": along[1]}
+        return pd.DataFrame(columns)
+
+    stories = load_stories()
+    parts = [
+        placed("class", centroids, classes, classes).assign(
+            **{} if axis.interval is None else {"ci_low": axis.interval[:, 0], "ci_high": axis.interval[:, 1]}
+        ),
+        placed("paraphrase", paraphrases.activations, paraphrases.stories, paraphrases.emotions),
+        placed(
+            "story",
+            read.files["stories"].layer(axis.layer),
+            np.array([story.id for story in stories]),
+            np.array([story.emotion for story in stories]),
+        ),
+    ]
+    if axis.clip_positions is not None:
+        parts.append(pd.DataFrame({"level": "clip", "name": list(clips), "position": axis.clip_positions}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _axis(read: Read, paraphrases: Paraphrases, *, method: str, layer: int, clips: bool, seed: int) -> Axis:
+    facts = {name: read.facts[name] for name in ("llm", "llm_hash", "engine", "dtype", "n_paraphrases")}
+    axis = fit_axis(
+        paraphrases.activations,
+        paraphrases.emotions,
+        paraphrases.sets,
+        method=method,
+        layer=layer,
+        pooling=read.files["paraphrases"].pooling,
+        texts=read.table["text"].tolist(),
+        n_tokens=read.table["n_tokens"].to_numpy(),
+        seed=seed,
+        **facts,  # type: ignore[arg-type]
+    )
+    axis = replace(axis, notes={**axis.notes, "writer": read.facts["writer"]})
+    return with_clip_positions(axis, read.files["clips"].layer(layer)) if clips else axis
+
+
+def _validity(read: Read, loaded: BenchmarkTexts, axis: Axis, paraphrases: Paraphrases, *, seed: int) -> list[dict]:
+    """All predictors of one benchmark at the layer of the axis."""
+    name, layer, direction = loaded.benchmark.name, axis.layer, axis.direction
+    evaluation = read.files[f"evaluation/{name}"].layer(layer)
+    rows = axis_rows(loaded, evaluation, direction)
+    rows += refitted_rows(loaded, evaluation, direction, paraphrases, fit_of(axis.method))
+    rows += random_rows(loaded, evaluation, paraphrases, seed=seed)
+    for method in METHODS:
+        if method != axis.method:
+            other = fit_of(method)(paraphrases.activations, paraphrases.emotions, paraphrases.sets)
+            rows += zero_shot(loaded, evaluation @ other, predictor=f"axis by {method}")
+    if f"training/{name}" in read.files:
+        training = read.files[f"training/{name}"].layer(layer)
+        rows += probe_rows(loaded, training, evaluation, seed=seed)
+        rest = [project_out(part, direction) for part in (training, evaluation)]
+        rows += probe_rows(loaded, *rest, predictor="probe after projecting out", seed=seed)
+    return [row | {"layer": layer} for row in rows]
+
+
+def _validity_of_layers(
+    read: Read, benchmarks: Mapping[str, BenchmarkTexts], axes: Mapping[int, Axis], layer: int
+) -> list[dict]:
+    """The axis of every other layer, on valence."""
+    rows = []
+    for name, loaded in benchmarks.items():
+        files = read.files[f"evaluation/{name}"]
+        for other, axis in axes.items():
+            if other % read.n_layers == layer % read.n_layers or other not in files.layers:
+                continue
+            found = zero_shot(loaded, files.layer(other) @ axis.direction, predictor="axis")
+            rows += [row | {"layer": other} for row in found if row["dimension"] == "valence"]
+    return rows
+
+
+def check_read(read: Read) -> None:
+    """Raise BadInput where activations do not belong to the paraphrases."""
+    if read.files["paraphrases"].n_texts != len(read.table):
+        raise BadInput(
+            f"{read.facts['llm']}: {read.files['paraphrases'].n_texts} activations of {len(read.table)} paraphrases",
+            allowed="one for each",
+            do="remove the LLM's folder and run again",
+        )
