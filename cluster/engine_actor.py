@@ -70,7 +70,7 @@ def load_error(error: BaseException, *, llm: LLM, engine: str, need: Need, free_
     causes: BaseException | None = error
     while causes is not None:
         if _OUT_OF_MEMORY.search(f"{type(causes).__name__}: {causes}"):
-            first = str(causes).strip().split(". ", 1)[0].splitlines()[0]
+            first = (str(causes).strip() or type(causes).__name__).split(". ", 1)[0].splitlines()[0]
             return too_little_memory(llm, need=need, free_gb=free_gb, on_gpu=on_gpu, said=f"{engine}: {first}")
         causes = causes.__cause__ or causes.__context__
     return BadInput(

@@ -46,10 +46,17 @@ def need_of(folder: Path, dtype: str) -> Need:
 
 
 def cache_bytes_per_token(folder: Path, dtype: str) -> int:
-    """Keys and values of one token in all blocks."""
+    """Keys and values of one token in all blocks. Raises BadInput for a configuration that transformers cannot read."""
     from transformers import AutoConfig
 
-    shape = AutoConfig.from_pretrained(folder).get_text_config()
+    try:
+        shape = AutoConfig.from_pretrained(folder).get_text_config()
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise BadInput(
+            f"LLM folder {folder}: config.json: {str(error).strip().splitlines()[0]}",
+            allowed="an LLM whose architecture transformers knows",
+            do="correct the file, or take another --llm",
+        ) from error
     n_heads = getattr(shape, "num_key_value_heads", None) or shape.num_attention_heads
     width = getattr(shape, "head_dim", None) or shape.hidden_size // shape.num_attention_heads
     return 2 * shape.num_hidden_layers * n_heads * width * DTYPE_BYTES[dtype]
