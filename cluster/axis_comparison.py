@@ -12,8 +12,7 @@ from cluster.axis_request import StudyRequest
 from valence.agreement import SENTENCES, WORDS, Reading, agreement, words_reading
 from valence.encoders import MINILM, encoder_folder, encoder_kind
 from valence.stories import load_stories
-from valence.study_tables import fit_of
-from valence.validity import COLUMNS, Paraphrases, prototype_scores, zero_shot
+from valence.validity import COLUMNS, Paraphrases, fit_of, prototype_scores, zero_shot
 
 ENCODER = "encoder"
 """family of what is no LLM"""
@@ -69,7 +68,8 @@ def _encoder_validity(
         vectors = encoded[f"evaluation/{key}"].astype(float)
         prototypes = prototype_scores(vectors, encoded["stories"].astype(float), emotions)
         rows += zero_shot(loaded, prototypes, predictor="sentence prototypes")
-        rows += zero_shot(loaded, vectors @ direction, predictor="axis")
+        # the study prints nothing of the sort
+        rows += [row | {"study": ""} for row in zero_shot(loaded, vectors @ direction, predictor="axis")]
     return pd.DataFrame(rows, columns=list(COLUMNS)).assign(llm=name)
 
 

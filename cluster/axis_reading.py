@@ -20,6 +20,7 @@ from cluster.session import ray_session
 from valence.activation_files import ActivationFiles, read_to_files
 from valence.cache import write_whole
 from valence.cell import canonical_hash
+from valence.concepts import concept_texts
 from valence.encoders import NliEncoder, encoder_hash, load_encoder, load_nli
 from valence.llms import LLM, engine_identity, weights_hash
 from valence.paraphrases import Generation, Request
@@ -73,8 +74,13 @@ class LlmEngine:
     def _started(self) -> RemoteEngine:
         if self._engine is None:
             self._session.start()
-            self._engine = self._stack.enter_context(RemoteEngine(self._llm, self._name, self._on_event))
+            self._engine = self._stack.enter_context(RemoteEngine(self._llm, self._name, self._say))
         return self._engine
+
+    def _say(self, line: str) -> None:
+        """What the engine tells, but of each reading: the files tell of that."""
+        if not line.startswith("activations: "):
+            self._on_event(line)
 
 
 class EncoderEngine:
@@ -131,6 +137,7 @@ def texts_to_read(request: StudyRequest, kept: pd.DataFrame) -> dict[str, tuple[
         "paraphrases": tuple(kept["text"]),
         "stories": tuple(story.text for story in load_stories()),
         "nonce": tuple(story.text for story in nonce_stories()),
+        "concepts": tuple(row.text for row in concept_texts()),
     }
     if request.clips:
         texts["clips"] = tuple(request.clips.values())

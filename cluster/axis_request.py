@@ -1,7 +1,7 @@
 """A user's words about a study of axes to a request: every name, file and benchmark checked before anything slow."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,14 +9,18 @@ from cluster.axis_inputs import choose_engine
 from valence.activations import check_pooling
 from valence.axis_methods import choose_method
 from valence.benchmark_folder import find_benchmarks
+from valence.benchmark_hub import HUB, benchmarks_on_hub, load_from_hub
 from valence.benchmark_texts import BenchmarkTexts, load_benchmark
 from valence.encoders import MINILM, encoder_folder, encoder_kind
 from valence.errors import BadInput
+from valence.faced_stimuli import describe
 from valence.llms import LLM, resolve_llm
 from valence.paraphrases import MIN_KEPT, Paraphrasing, study_paraphrasing
 from valence.sentence_encoder import find_sentence_encoder
 
 ALL = "all"
+FACED = {"faced": True, "faced-films": False}
+"""words for --stimuli, and whether the sentences name the emotion that a clip was chosen for"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +93,7 @@ def resolve_study(
         writer=None if writer is None else resolve_llm(writer),
         how=study_paraphrasing(paraphrases),
         benchmarks=_benchmarks(benchmarks, names, texts_per_benchmark, training_texts, seed),
-        clips={} if stimuli is None else read_descriptions(Path(stimuli).expanduser()),
+        clips={} if stimuli is None else descriptions(stimuli),
         layers=read,
         layer=layer if read == ALL else int(read),
         pooling=pooling,
@@ -100,6 +104,13 @@ def resolve_study(
         out=out,
         seed=seed,
     )
+
+
+def descriptions(word: str) -> dict[str, str]:
+    """Descriptions of clips by name: of a file, or what FACED's publisher says, with or without the emotion named."""
+    if word in FACED:
+        return {str(clip): text for clip, text in enumerate(describe(with_emotion=FACED[word]), start=1)}
+    return read_descriptions(Path(word).expanduser())
 
 
 def read_descriptions(path: Path) -> dict[str, str]:
@@ -167,13 +178,11 @@ def _benchmarks(
 ) -> dict[str, BenchmarkTexts]:
     if place is None:
         return {}
-    folder = Path(place).expanduser()
-    wanted: Sequence[str] = [name.strip() for name in (names or "").split(",") if name.strip()]
-    found = find_benchmarks(folder, wanted)
-    return {
-        name: load_benchmark(row, folder, n_texts=n_texts, n_training=n_training, seed=seed)
-        for name, row in found.items()
-    }
+    wanted = [name.strip() for name in (names or "").split(",") if name.strip()]
+    folder, how = Path(place).expanduser(), {"n_texts": n_texts, "n_training": n_training, "seed": seed}
+    if place == HUB and not folder.is_dir():
+        return {name: load_from_hub(row, **how) for name, row in benchmarks_on_hub(wanted).items()}
+    return {name: load_benchmark(row, folder, **how) for name, row in find_benchmarks(folder, wanted).items()}
 
 
 def _check_number(option: str, value: int, *, at_least: int) -> None:

@@ -38,9 +38,10 @@ def log_study(
     -------
     int : runs written, 0 where MLflow was up to date.
     """
-    for name in ("alembic", "mlflow"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     from mlflow import MlflowClient
+
+    for name in ("alembic", "mlflow"):  # after the import, which sets them to speak
+        logging.getLogger(name).setLevel(logging.WARNING)
 
     client = MlflowClient(tracking_uri=tracking_uri or default_tracking_uri(folder))
     experiment = _experiment(client, folder, own_database=tracking_uri is None)

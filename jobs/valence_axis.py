@@ -31,7 +31,7 @@ class Options:
     llm: str = "smollm2-135m-instruct"
     """names, Hugging Face ids or local folders, with commas"""
     benchmarks: Word = None
-    """folder with labelled texts as published: sst2/, imdb/, emobank.csv; where not given, none are measured"""
+    """folder with labelled texts as published: sst2/, imdb/, emobank.csv; or hub, with the package datasets"""
     only: Word = None
     """names of benchmarks with commas; all that the folder has where not given"""
     out: str = DEFAULT_OUT
@@ -59,7 +59,8 @@ class Options:
     encoders: Word = None
     """encoders to compare with, with commas: minilm (where installed, if not given), ids or folders; or none"""
     stimuli: Word = None
-    """CSV with the columns clip and text: descriptions of the clips, for a position of each"""
+    """for a position of each clip: CSV with the columns clip and text, or faced (the publisher's words, which name the
+    emotion), or faced-films (only film and length)"""
     seed: int = 0
     """of texts, samples and intervals"""
     tracking_uri: Word = None

@@ -82,6 +82,7 @@ def tables_shown(tables) -> Iterator[Table]:
     if len(tables["families"]):
         yield families_table(tables["families"])
     yield class_table(tables["positions"])
+    yield concepts_table(tables["concepts"])
 
 
 def axes_table(axes: pd.DataFrame) -> Table:
@@ -146,6 +147,17 @@ def class_table(positions: pd.DataFrame) -> Table:
     for llm, rows in classes.groupby("llm", sort=False):
         of_class = rows.set_index("name")["position"]
         table.add_row(escape(str(llm)), *(f"{of_class[name]:+.2f}" for name in emotions))
+    return table
+
+
+def concepts_table(concepts: pd.DataFrame) -> Table:
+    """Other concepts by the same recipe: found, and not valence again."""
+    table = _table(
+        "Other concepts: AUC on the set not fitted to, cosine with valence", ("LLM", *concepts["concept"].unique())
+    )
+    for llm, rows in concepts.groupby("llm", sort=False):
+        cells = (f"{row.held_out_auc:.2f} ({row.cosine_with_valence:+.2f})" for row in rows.itertuples())
+        table.add_row(escape(str(llm)), *cells)
     return table
 
 

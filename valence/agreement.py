@@ -15,8 +15,7 @@ those texts whatever an emotion is, so r alone says little. Beside it stand:
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from itertools import combinations_with_replacement, permutations
+from itertools import combinations_with_replacement
 
 import numpy as np
 import pandas as pd
@@ -24,8 +23,8 @@ import pandas as pd
 from valence.axis_pca import set_means
 from valence.cell import canonical_hash, derive_seed
 from valence.errors import BadInput
-from valence.intervals import fisher_interval
-from valence.stories import EMOTIONS, NEGATIVE, POSITIVE
+from valence.intervals import correlation, fisher_interval, partial_correlation, permutation_p
+from valence.stories import EMOTIONS
 from valence.validity import Fit, Paraphrases
 
 WORDS, SENTENCES = "words", "sentences"
@@ -136,34 +135,6 @@ def words_reading(texts: Sequence[str], paraphrases: Paraphrases, clips: Sequenc
     )
 
 
-def partial_correlation(x: np.ndarray, y: np.ndarray, given: np.ndarray) -> float:
-    """r of x and y, (n,), after a straight line in `given`, (n,), is taken from both; nan below four points."""
-    if len(x) < 4:
-        return float("nan")
-    basis = np.column_stack([np.ones(len(given)), given])
-    rest = [values - basis @ np.linalg.lstsq(basis, values, rcond=None)[0] for values in (x, y)]
-    return _r(*rest)
-
-
-def permutation_p(a: np.ndarray, b: np.ndarray, classes: Sequence[str] = EMOTIONS) -> float:
-    """Share of class permutations of b, each turned so that positive classes lie above negative, with r as large.
-
-    a, b : (n_classes,), positions already so turned. Exact: all n! up to nine classes, 362,880 of them.
-    """
-    a = (a - a.mean()) / a.std()
-    b = (b - b.mean()) / b.std()
-    weights = np.array([(name in POSITIVE) / len(POSITIVE) - (name in NEGATIVE) / len(NEGATIVE) for name in classes])
-    permuted = b[_orders(len(b))]
-    values = (permuted @ a) / len(a) * np.where(permuted @ weights >= 0, 1.0, -1.0)
-    return float(np.mean(values >= np.mean(a * b) - 1e-9))
-
-
-@cache
-def _orders(n: int) -> np.ndarray:
-    """All orders of n things: (n!, n)."""
-    return np.array(list(permutations(range(n))), dtype=np.int8)
-
-
 def _positions(reading: Reading, fit: Fit, n_bootstrap: int, seed: int) -> _Positions:
     """Fits of one reading; in as many dimensions as it has texts, which changes no projection and saves time."""
     paraphrases, clips = reading.paraphrases, reading.clips
@@ -203,18 +174,22 @@ def _levels(paraphrases: Paraphrases, clips: np.ndarray | None, fit: Fit) -> dic
 
 def _row(a: _Positions, b: _Positions, level: str, others: Mapping[str, _Positions]) -> dict:
     one, two = a.levels[level], b.levels[level]
-    r = _r(one, two)
+    r = correlation(one, two)
     shared = a.texts_hash == b.texts_hash
     low, high = fisher_interval(r, len(one))
     on_classes = level == "classes"
     same, other = _over_sets(a, b) if on_classes else (np.nan, np.nan)
     same_family = "same family" if a.reading.family == b.reading.family else "across families"
     draws = zip(a.draws[level], b.draws[level], strict=True) if a.draws and a is not b else ()
-    values = np.array([_r(*pair) for pair in draws])
+    values = np.array([correlation(*pair) for pair in draws])
     interval = np.percentile(values, [2.5, 97.5]) if len(values) else (np.nan, np.nan)
     partial = [
         partial_correlation(one, two, others[name].levels[level])
-        if name in others and level in others[name].levels and shared and others[name].texts_hash == a.texts_hash
+        if a is not b
+        and name in others
+        and level in others[name].levels
+        and shared
+        and others[name].texts_hash == a.texts_hash
         else np.nan
         for name in (WORDS, SENTENCES)
     ]
@@ -229,8 +204,8 @@ def _over_sets(a: _Positions, b: _Positions) -> tuple[float, float]:
     names = [name for name in a.sets if name in b.sets]
     if len(names) < 2:
         return np.nan, np.nan
-    same = [_r(a.sets[name], b.sets[name]) for name in names]
-    other = [_r(a.sets[one], b.sets[two]) for one in names for two in names if one != two]
+    same = [correlation(a.sets[name], b.sets[name]) for name in names]
+    other = [correlation(a.sets[one], b.sets[two]) for one in names for two in names if one != two]
     return float(np.mean(same)), float(np.mean(other))
 
 
@@ -255,10 +230,3 @@ def _over_llms(pairs: pd.DataFrame, n_bootstrap: int, seed: int) -> tuple[float,
             means.append(np.average(values, weights=weights))
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
-
-
-def _r(x: np.ndarray, y: np.ndarray) -> float:
-    """Pearson's r; nan where one of the two is constant."""
-    if np.ptp(x) < 1e-12 * max(np.abs(x).max(), 1e-300) or np.ptp(y) < 1e-12 * max(np.abs(y).max(), 1e-300):
-        return float("nan")
-    return float(np.corrcoef(x, y)[0, 1])

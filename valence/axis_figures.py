@@ -22,6 +22,8 @@ BLUE, ORANGE, GREEN, PURPLE, GREY = "#2f7fd1", "#cf7500", "#0b9a73", "#b05fc0", 
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#c23b4e", "#5a6fbf", "#8a7a2b", "#3aa6b9", "#9a5a3c", "#555555")
 SYMBOLS = ("o", "D", "s", "^", "v", "P", "X", "<", ">", "h")
 WIDTH_IN = 8.0
+RANGES = {"random directions": "random directions, 95 % of them"}
+"""predictors whose bar is no interval of one number"""
 
 
 def draw_all(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
@@ -154,7 +156,7 @@ def agreement_map(table: pd.DataFrame, level: str = "classes") -> "Figure | None
     panel.grid(visible=False)
     for (i, j), value in np.ndenumerate(values):
         if np.isfinite(value):
-            colour = "white" if abs(value) > 0.75 else "black"
+            colour = "white" if abs(value) > 0.55 else "black"
             panel.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=8, color=colour)
     figure.colorbar(image, ax=panel, shrink=0.7, label="r over nine classes")
     panel.set_title(
@@ -187,7 +189,8 @@ def validity(table: pd.DataFrame) -> "Figure | None":
             panel.plot(row["value"], place, symbol, color=colour, markerfacecolor=filled, markersize=6)
         measure = here["measure"].iloc[0]
         panel.axvline(0.5 if measure == "AUC" else 0.0, color=GREY, linewidth=0.8, linestyle=":")
-        panel.set_yticks(range(len(labels)), [f"{predictor}  ·  {llm}" for llm, predictor in labels], fontsize=7)
+        named = [f"{RANGES.get(predictor, predictor)}  ·  {llm}" for llm, predictor in labels]
+        panel.set_yticks(range(len(labels)), named, fontsize=7)
         panel.invert_yaxis()
         panel.set_title(f"{name}: {measure} and 95 % interval, n = {here['n'].iloc[0]}", fontsize=9, loc="left")
     return figure

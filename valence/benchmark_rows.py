@@ -21,21 +21,17 @@ def read_part(row: Benchmark, part: Part, path: Path) -> pd.DataFrame:
     if part.form == "table":
         columns = {name for candidates in row.scores.values() for name in candidates}
         table = read_table(path, names=row.names, known=sorted({*row.text, *columns}))
-        rows = _rows_of_table(row, table, path)
-    else:
-        texts = [read_text(path, encoding=part.encoding)] if part.form == "files" else None
-        texts = texts or read_lines(path, encoding=part.encoding, comment=part.comment)
-        rows = pd.DataFrame({"text": texts, "group": "", "split": "", "valence": part.label})
-    rows["text"] = [_cut(row.clean(text)) for text in rows["text"]]
-    if row.kind == "lexicon":
-        rows["group"] = [text.lower()[:STEM] for text in rows["text"]]
-    rows["group"] = [group or text.lower() for group, text in zip(rows["group"], rows["text"], strict=True)]
-    return rows.assign(split=part.split) if part.split else rows
+        return rows_of_table(row, table, path, split=part.split)
+    texts = [read_text(path, encoding=part.encoding)] if part.form == "files" else None
+    texts = texts or read_lines(path, encoding=part.encoding, comment=part.comment)
+    rows = pd.DataFrame({"text": texts, "group": "", "split": part.split, "valence": part.label})
+    return _finished(row, rows)
 
 
-def _rows_of_table(row: Benchmark, table: pd.DataFrame, path: Path) -> pd.DataFrame:
+def rows_of_table(row: Benchmark, table: pd.DataFrame, path: Path, *, split: str) -> pd.DataFrame:
+    """The same of a table of strings with column names in lower case; `path` is for messages."""
     text = _column(table, row.text, "the text", path)
-    rows = pd.DataFrame({"text": table[text], "group": "", "split": ""})
+    rows = pd.DataFrame({"text": table[text], "group": "", "split": split})
     for dimension, candidates in row.scores.items():
         values = table[_column(table, candidates, dimension, path)]
         rows[dimension] = _labels(row, values, path) if row.measure == "AUC" else _ratings(values, path)
@@ -43,7 +39,14 @@ def _rows_of_table(row: Benchmark, table: pd.DataFrame, path: Path) -> pd.DataFr
     if pattern and column in table.columns:
         documents = [re.sub(pattern, r"\1", value, count=1) for value in table[column]]
         rows["group"] = [f"{path.name}/{document}" for document in documents]
-    return rows.dropna(subset=list(row.scores))
+    return _finished(row, rows.dropna(subset=list(row.scores)))
+
+
+def _finished(row: Benchmark, rows: pd.DataFrame) -> pd.DataFrame:
+    """Texts cleaned and cut; a text without a document is a group of its own, a word belongs to its stem."""
+    texts = [_cut(row.clean(text)) for text in rows["text"]]
+    own = [text.lower()[:STEM] if row.kind == "lexicon" else text.lower() for text in texts]
+    return rows.assign(text=texts, group=[group or name for group, name in zip(rows["group"], own, strict=True)])
 
 
 def _column(table: pd.DataFrame, candidates: Sequence[str], what: str, path: Path) -> str:

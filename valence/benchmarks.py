@@ -75,7 +75,7 @@ class Benchmark:
     """column and regular expression "column:pattern" of what must not be in training and evaluation at once"""
     clean: Callable[[str], str] = plain
     hub: str = ""
-    """id of the same texts on the Hugging Face hub, where its columns and labels are those of this row"""
+    """id (after a colon, configuration) of the same texts on the Hugging Face hub, with columns and labels as here"""
     source: str = ""
     licence: str = ""
     study: Mapping[str, str] = field(default_factory=dict)
@@ -203,6 +203,7 @@ ROWS = (
         names=(("id", "label", "text"), ("id", "topic", "label", "text")),
         clean=web,
         source="Rosenthal et al. 2017, https://alt.qcri.org/semeval2017/task4",
+        hub="cardiffnlp/tweet_eval:sentiment",
         licence="Twitter's terms",
         study={"axis": ".927"},
     ),

@@ -3,12 +3,16 @@
 Scores are never turned round: an axis that orders a benchmark backwards has an AUC below ½ or a negative r.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import permutations
 
 import numpy as np
 from scipy import stats
 
 from valence.errors import BadInput
+from valence.stories import EMOTIONS, NEGATIVE, POSITIVE
 
 MEASURES = ("AUC", "r")
 LEVEL = 0.95
@@ -101,3 +105,38 @@ def fisher_interval(r: float, n: int) -> tuple[float, float]:
         return np.nan, np.nan
     reach = stats.norm.ppf(0.5 + LEVEL / 2) / np.sqrt(n - 3)
     return float(np.tanh(np.arctanh(r) - reach)), float(np.tanh(np.arctanh(r) + reach))
+
+
+def correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """Pearson's r; nan where one of the two is constant."""
+    if np.ptp(x) < 1e-12 * max(np.abs(x).max(), 1e-300) or np.ptp(y) < 1e-12 * max(np.abs(y).max(), 1e-300):
+        return float("nan")
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+def partial_correlation(x: np.ndarray, y: np.ndarray, given: np.ndarray) -> float:
+    """r of x and y, (n,), after a straight line in `given`, (n,), is taken from both; nan below four points."""
+    if len(x) < 4:
+        return float("nan")
+    basis = np.column_stack([np.ones(len(given)), given])
+    rest = [values - basis @ np.linalg.lstsq(basis, values, rcond=None)[0] for values in (x, y)]
+    return correlation(*rest)
+
+
+def permutation_p(a: np.ndarray, b: np.ndarray, classes: Sequence[str] = EMOTIONS) -> float:
+    """Share of class permutations of b, each turned so that positive classes lie above negative, with r as large.
+
+    a, b : (n_classes,), positions already so turned. Exact: all n! up to nine classes, 362,880 of them.
+    """
+    a = (a - a.mean()) / a.std()
+    b = (b - b.mean()) / b.std()
+    weights = np.array([(name in POSITIVE) / len(POSITIVE) - (name in NEGATIVE) / len(NEGATIVE) for name in classes])
+    permuted = b[_orders(len(b))]
+    values = (permuted @ a) / len(a) * np.where(permuted @ weights >= 0, 1.0, -1.0)
+    return float(np.mean(values >= np.mean(a * b) - 1e-9))
+
+
+@cache
+def _orders(n: int) -> np.ndarray:
+    """All orders of n things: (n!, n)."""
+    return np.array(list(permutations(range(n))), dtype=np.int8)

@@ -1,6 +1,7 @@
 """Stage validity, tables: what was read of one LLM in, its axis and its rows of every table out.
 
-Tables are tidy: axes (one row), positions (of classes, stories, paraphrases and clips), layers, validity and dose.
+Tables are tidy: axes (one row), positions (of classes, stories, paraphrases and clips), concepts, layers, validity and
+dose.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,19 +13,20 @@ import pandas as pd
 from valence.axis import Axis, fit_axis
 from valence.axis_clips import with_clip_positions
 from valence.axis_layers import Layers, fit_layers, layer_profile
-from valence.axis_methods import METHODS, choose_method
+from valence.axis_methods import METHODS
 from valence.axis_nulls import axis_correlation, detection_threshold, null_of_permuted_classes
-from valence.axis_pca import first_component, polarity, set_means, sign
+from valence.axis_pca import first_component, polarity, set_means
 from valence.benchmark_texts import BenchmarkTexts
+from valence.concepts import concept_texts, concepts, fit_concept, held_out_separation
 from valence.errors import BadInput
-from valence.stories import EMOTIONS, load_stories
+from valence.stories import load_stories
 from valence.validity import (
     COLUMNS,
     DOSE_COLUMNS,
-    Fit,
     Paraphrases,
     axis_rows,
     dose_curve,
+    fit_of,
     probe_rows,
     project_out,
     random_rows,
@@ -32,7 +34,7 @@ from valence.validity import (
     zero_shot,
 )
 
-TABLES = ("axes", "positions", "layers", "validity", "dose")
+TABLES = ("axes", "positions", "concepts", "layers", "validity", "dose")
 N_DRAWS = 10
 
 
@@ -47,7 +49,7 @@ class Read:
     n_layers: int
     """hidden states of the LLM, blocks + 1"""
     files: Mapping[str, Layers]
-    """activations: of paraphrases, stories, nonce stories, clips where there are descriptions, and
+    """activations: of paraphrases, stories, nonce stories, concepts, clips where there are descriptions, and
     evaluation/NAME and training/NAME of benchmarks"""
 
     def paraphrases(self, layer: int) -> Paraphrases:
@@ -58,18 +60,6 @@ class Read:
             sets=self.table["set"].to_numpy(dtype=str),
             stories=self.table["story"].to_numpy(dtype=str),
         )
-
-
-def fit_of(method: str) -> Fit:
-    """Directions by a row of `valence.axis_methods`, with the sign from the stories. Raises BadInput for a name."""
-    chosen = choose_method(method)
-
-    def fit(activations: np.ndarray, emotions: np.ndarray, sets: np.ndarray) -> np.ndarray:
-        direction, _ = chosen.fit(activations, emotions, sets, EMOTIONS)
-        centroids = set_means(activations, emotions, sets, EMOTIONS).mean(axis=0)
-        return direction * sign(centroids @ direction, EMOTIONS, rule="stories")
-
-    return fit
 
 
 def tables_of_llm(
@@ -95,6 +85,7 @@ def tables_of_llm(
     paraphrases = read.paraphrases(layer)
     axis = _axis(read, paraphrases, method=method, layer=layer, clips=bool(clips), seed=seed)
     tables = {"positions": position_table(read, axis, paraphrases, clips=clips)}
+    tables["concepts"] = concept_table(read, axis)
     tables["axes"] = pd.DataFrame([axes_row(read, axis, paraphrases)])
     on_event(f"{name}: layers")
     axes = fit_layers(read.files["paraphrases"], paraphrases.emotions, paraphrases.sets, method=method)
@@ -177,6 +168,23 @@ def position_table(read: Read, axis: Axis, paraphrases: Paraphrases, *, clips: t
     if axis.clip_positions is not None:
         parts.append(pd.DataFrame({"level": "clip", "name": list(clips), "position": axis.clip_positions}))
     return pd.concat(parts, ignore_index=True)
+
+
+def concept_table(read: Read, axis: Axis) -> pd.DataFrame:
+    """The same recipe for other concepts: how well an axis sorts texts of the set it has not seen, and its cosine with
+    the axis of valence, which is to be small.
+    """
+    texts = concept_texts()
+    activations = read.files["concepts"].layer(axis.layer)
+    rows = []
+    for name in concepts():
+        taken = np.array([row.concept == name for row in texts])
+        levels, sets = (np.array([getattr(row, field) for row in texts])[taken] for field in ("level", "set"))
+        fitted = fit_concept(activations[taken], levels, sets, n_bootstrap=0)
+        separation = held_out_separation(activations[taken], levels, sets)
+        cosine = float(fitted.direction @ axis.direction)
+        rows.append({"concept": name, "held_out_auc": separation, "cosine_with_valence": cosine, "n": int(taken.sum())})
+    return pd.DataFrame(rows)
 
 
 def _axis(read: Read, paraphrases: Paraphrases, *, method: str, layer: int, clips: bool, seed: int) -> Axis:

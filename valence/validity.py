@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from valence.axis_pca import sign
+from valence.axis_methods import choose_method
+from valence.axis_pca import set_means, sign
 from valence.benchmark_texts import BenchmarkTexts
 from valence.cell import derive_seed
 from valence.errors import BadInput
@@ -59,6 +60,18 @@ class Paraphrases:
             sets=self.sets[rows],
             stories=self.stories[rows],
         )
+
+
+def fit_of(method: str) -> Fit:
+    """Directions by a row of `valence.axis_methods`, with the sign from the stories. Raises BadInput for a name."""
+    chosen = choose_method(method)
+
+    def fit(activations: np.ndarray, emotions: np.ndarray, sets: np.ndarray) -> np.ndarray:
+        direction, _ = chosen.fit(activations, emotions, sets, EMOTIONS)
+        centroids = set_means(activations, emotions, sets, EMOTIONS).mean(axis=0)
+        return direction * sign(centroids @ direction, EMOTIONS, rule="stories")
+
+    return fit
 
 
 def zero_shot(loaded: BenchmarkTexts, scores: np.ndarray, *, predictor: str, n_training: int = 0) -> list[dict]:
@@ -218,7 +231,8 @@ def _along(activations: np.ndarray, direction: np.ndarray) -> np.ndarray:
 
 
 def _row(loaded: BenchmarkTexts, dimension: str, predictor: str, found: Measured, n_training: int) -> dict:
-    study = loaded.benchmark.study.get(predictor if dimension == "valence" else dimension, "")
+    printed = predictor if dimension == "valence" else dimension if predictor == "axis" else ""
+    study = loaded.benchmark.study.get(printed, "")
     values = (
         *(loaded.benchmark.name, loaded.benchmark.kind, dimension, predictor),
         *(loaded.benchmark.measure if dimension == "valence" else "r",),

@@ -124,7 +124,7 @@ def test_every_table_has_every_llm(finished):
     out, printed, _ = finished
     assert printed.returncode == 0, printed.stdout + printed.stderr
     names = {"tiny-a", "tiny-b"}
-    for name in ("axes", "positions", "layers", "dose"):
+    for name in ("axes", "positions", "concepts", "layers", "dose"):
         assert set(table(out, name)["llm"]) == names, name
     axes = table(out, "axes").set_index("llm")
     assert (axes["writer"] == "tiny-a").all()

@@ -14,11 +14,10 @@ from valence.agreement import (
     Reading,
     agreement,
     families,
-    partial_correlation,
-    permutation_p,
     words_reading,
 )
 from valence.errors import BadInput
+from valence.intervals import partial_correlation, permutation_p
 from valence.stories import EMOTIONS, NEGATIVE, POSITIVE, load_stories
 from valence.validity import Paraphrases
 

@@ -1,11 +1,13 @@
 """Benchmarks in the forms their sources publish: written as there, and read to known texts and labels."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from valence.benchmark_folder import find_benchmarks
+from valence.benchmark_hub import benchmarks_on_hub, load_from_hub
 from valence.benchmark_texts import BenchmarkTexts, load_benchmark
 from valence.benchmarks import BENCHMARKS, KINDS, benchmark
 from valence.errors import BadInput
@@ -161,6 +163,25 @@ def test_real_files(shared_data):
     assert everything(emobank)[goodwill] == 3.44
     vader = load(shared_data / "text", "vader", n_texts=10**6, n_training=10**6)
     assert everything(vader)["Effective but too tepid biopic"] == -0.6
+
+
+def test_the_hub_gives_what_files_give(tmp_path):
+    pytest.importorskip("datasets")
+    table = pd.DataFrame(LABELLED, columns=["sentence", "label"])
+    for split, part in (("validation", table[::2]), ("train", table[1::2])):
+        (tmp_path / "sst2" / "data").mkdir(parents=True, exist_ok=True)
+        part.to_parquet(tmp_path / "sst2" / "data" / f"{split}-00000-of-00001.parquet")
+    of_files = load(tmp_path, "sst2")
+    of_hub = load_from_hub(replace(benchmark("sst2"), hub=str(tmp_path / "sst2")))
+    assert of_hub.hash == of_files.hash
+
+
+def test_the_hub_refused():
+    assert set(benchmarks_on_hub()) == {"sst2", "imdb", "yelp", "rotten-tomatoes", "semeval2017"}
+    with pytest.raises(BadInput, match="benchmarks from the hub: warriner"):
+        benchmarks_on_hub(["sst2", "warriner"])
+    with pytest.raises(BadInput, match=r"datasets is not installed|could not be loaded"):
+        load_from_hub(replace(benchmark("sst2"), hub="nobody/nothing-of-this-name"))
 
 
 def test_samples_keep_the_share_of_classes_and_derive_from_the_seed(shared_data):
