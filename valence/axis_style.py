@@ -68,7 +68,7 @@ def style_of_axis(
     if n_tokens is not None:
         values["length_in_tokens"] = np.asarray(n_tokens, dtype=float)
     if texts is not None:
-        values |= {trait: measure(texts, sets) for trait, measure in TRAITS.items()}
+        values |= {trait: measure(texts, sets.tolist()) for trait, measure in TRAITS.items()}
     names = sorted(set(sets))
     return {
         trait: {
