@@ -102,8 +102,11 @@ def _make_tables(request: StudyRequest, on_event: OnEvent) -> tuple[dict[str, pd
 
         found: dict[str, _Done | BadInput] = {llm.name: work(llm) for llm in request.llms if _is_done(request, llm)}
         missing = [llm for llm in request.llms if llm.name not in found]
-        if len(missing) == 1:
-            found[missing[0].name] = work(missing[0])
+        if len(missing) == 1:  # no need for Ray where only its tables are to be made again
+            try:
+                found[missing[0].name] = work(missing[0])
+            except BadInput as error:
+                found[missing[0].name] = error
         elif missing:
             session.start()
             found |= side_by_side(missing, work, on_event=on_event)

@@ -240,6 +240,25 @@ def test_a_second_run_finds_everything_and_an_edited_table_is_made_again(finishe
     pd.testing.assert_frame_equal(table(out, "validity"), validity)
 
 
+def test_an_llm_that_cannot_be_loaded_leaves_the_others(finished, world, tmp_path_factory):
+    out, _, _ = finished
+    root, llms = world
+    broken = tmp_path_factory.mktemp("tiny-c")
+    for path in (root / "tiny-a").iterdir():
+        (broken / path.name).write_bytes(path.read_bytes())
+    (broken / "model.safetensors").write_bytes(b"no weights")
+    words = arguments(world, out)
+    words[1] = f"{llms[0]},{broken},{llms[1]}"
+    ran = run(words)
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    assert f"failed: {broken.name}" in ran.stdout
+    assert set(table(out, "axes")["llm"]) == {"tiny-a", "tiny-b"}
+    words[1] = str(broken)
+    alone = run(words)
+    assert alone.returncode == 2
+    assert broken.name in alone.stderr
+
+
 def test_axis_file_serves_the_main_job(finished, tmp_path):
     out, _, _ = finished
     root = __file__.rsplit("/tests/", 1)[0]

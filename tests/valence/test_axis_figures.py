@@ -89,6 +89,8 @@ def test_nine_emotions_lie_where_the_table_says_and_are_named(tables):
     expected = rows[["position", "second"]].to_numpy()
     assert sorted(map(tuple, np.round(drawn, 9))) == sorted(map(tuple, np.round(expected, 9)))
     assert {label.get_text() for label in panel.texts} == set(EMOTIONS)
+    places = rows.set_index("name")["position"]
+    assert all(abs(label.xyann[0] - places[label.get_text()]) < 0.25 for label in panel.texts)
     spots = [(label.xyann[0], label.xyann[1]) for label in panel.texts]
     assert len(set(spots)) == len(EMOTIONS)
 
