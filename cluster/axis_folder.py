@@ -167,12 +167,15 @@ class AxisFolder:
 
     def activations(self, texts: list[str]) -> np.ndarray | None:
         """Saved activations of these texts, (n_texts, 1, d_model), or None."""
-        layers = [self.configuration["layer"]]
-        return _read(lambda path: load_activations(path, texts=texts, layers=layers), self.folder / ACTIVATIONS)
+        read = partial(load_activations, texts=texts, **self._reading)
+        return _read(read, self.folder / ACTIVATIONS)
 
     def save_activations(self, activations: np.ndarray, texts: list[str]) -> None:
-        layers = [self.configuration["layer"]]
-        save_activations(self.folder / ACTIVATIONS, activations, texts=texts, layers=layers)
+        save_activations(self.folder / ACTIVATIONS, activations, texts=texts, **self._reading)
+
+    @property
+    def _reading(self) -> dict:
+        return {"layers": [self.configuration["layer"]], "pooling": self.configuration["pooling"]}
 
     def finish(self, axis: Axis) -> None:
         """Save the axis, and put a copy of all parts into the cache."""

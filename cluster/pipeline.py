@@ -24,7 +24,7 @@ from valence.prepared import Prepared, prepare, read_manifest
 from valence.preprocessing import window_starts
 from valence.samples import steps_per_sample, stored_input
 from valence.splits import Split, make_split
-from valence.targets import check_axis
+from valence.targets import TargetContext, make_target
 
 TRAIN_SHARE = 0.65
 """of the subjects, in the cohort-balanced split; for a plan before the simulated cohort is written"""
@@ -74,8 +74,8 @@ def run(
         if axis is None and needs_axis(request):
             session = stack.enter_context(ray_session(plugins=request.plugins))
             axis = fit_axis(request, listener)
+        _check_targets(request, data, axis)
         if axis is not None:
-            check_axis(axis, data.dataset.emotions or data.dataset.classes)
             axis.save(request.out / axis_file(axis))
         cells = bound_cells(request, data, axis)
         name = save_plan(request, store, data, cells, axis)
@@ -192,6 +192,19 @@ def samples_per_subject(kind: type[Dataset], input: str, recipe: Recipe) -> int:
 def needs_axis(request: Request) -> bool:
     """True where a target of the grid is made from the axis."""
     return any(target_facts(target).needs_axis for target in request.grid.targets)
+
+
+def _check_targets(request: Request, data: Data, axis: Axis | None) -> None:
+    """Raise BadInput before anything is trained where a target of the grid cannot be made."""
+    for target in request.grid.targets:
+        context = TargetContext(
+            class_of_clip=data.dataset.class_of_clip,
+            n_classes=len(data.dataset.classes),
+            classes=tuple(data.dataset.emotions or data.dataset.classes),
+            axis=axis,
+            seed=0,
+        )
+        make_target(target, context)
 
 
 def axis_file(axis: Axis) -> str:

@@ -97,7 +97,9 @@ def resolve(
     grid = make_grid(
         classifiers=_names(classifiers, "--classifiers") or chosen.classifiers or list(CLASSIFIERS),
         strategies=_names(strategies, "--strategies") or chosen.strategies or list(STRATEGIES),
-        targets=_names(targets, "--targets") or chosen.targets or list(TARGETS),
+        targets=_names(targets, "--targets")
+        or chosen.targets
+        or [name for name, row in TARGETS.items() if row.by_default],
         seeds=presets.seeds(chosen.n_seeds) if seeds is None else _seeds(seeds),
         inputs=inputs,
     )

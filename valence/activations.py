@@ -127,23 +127,25 @@ def batches_by_length(token_ids: Sequence[Sequence[int]], tokens_per_batch: int)
     return batches
 
 
-def save_activations(path: Path, activations: np.ndarray, *, texts: Sequence[str], layers: Sequence[int]) -> None:
+def save_activations(
+    path: Path, activations: np.ndarray, *, texts: Sequence[str], layers: Sequence[int], pooling: str = POOLING
+) -> None:
     """Write activations, (n_texts, n_layers, d_model), with a hash of their texts, as safetensors; whole or not."""
     from safetensors.numpy import save_file
 
-    facts = {"texts": canonical_hash(list(texts)), "layers": ",".join(map(str, layers)), "pooling": POOLING}
+    facts = {"texts": canonical_hash(list(texts)), "layers": ",".join(map(str, layers)), "pooling": pooling}
     tensors = {"activations": np.ascontiguousarray(activations, dtype=np.float32)}
     write_whole(path, lambda temporary: save_file(tensors, temporary, metadata=facts))
 
 
-def load_activations(path: Path, *, texts: Sequence[str], layers: Sequence[int]) -> np.ndarray:
+def load_activations(path: Path, *, texts: Sequence[str], layers: Sequence[int], pooling: str = POOLING) -> np.ndarray:
     """Activations of exactly these texts and layers: float32 array, (n_texts, n_layers, d_model).
 
     Raises BadInput where the file is damaged or holds something else.
     """
     from safetensors import SafetensorError, safe_open
 
-    wanted = {"texts": canonical_hash(list(texts)), "layers": ",".join(map(str, layers)), "pooling": POOLING}
+    wanted = {"texts": canonical_hash(list(texts)), "layers": ",".join(map(str, layers)), "pooling": pooling}
     try:
         with safe_open(path, "np") as file:
             facts = file.metadata() or {}

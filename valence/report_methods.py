@@ -87,10 +87,14 @@ def _target(axis: "Axis | None") -> str:
         return "No axis of an LLM was used."
     return (
         f"Losses were aligned to the valence axis of {axis.llm} (layer {axis.layer}, {axis.pooling} pooling, "
-        f"{count(axis.n_paraphrases, 'paraphrase')} a story, first principal component of the "
-        f"{len(axis.classes)} class centroids, {number(100 * axis.explained_variance, 0)} % of their variance), and as "
+        f"{count(axis.n_paraphrases, 'paraphrase')} a story, {_fitted(axis)} the {len(axis.classes)} class centroids, "
+        f"{number(100 * axis.explained_variance, 0)} % of their variance), and as "
         "controls to the same axis with its classes permuted and to a random target."
     )
+
+
+def _fitted(axis: "Axis") -> str:
+    return "first principal component of" if axis.method == "pca" else f"method {axis.method.replace('_', ' ')} on"
 
 
 def _inference(tested: pd.DataFrame) -> str:

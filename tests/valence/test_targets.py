@@ -201,3 +201,19 @@ def test_each_class_has_a_name():
         make_target("random", dataclasses.replace(world.context(), classes=EMOTIONS[:8]))
     with pytest.raises(TypeError, match="classes"):
         TargetContext(class_of_clip=world.CLASS_OF_CLIP, n_classes=9, axis=None, seed=0)
+
+
+def test_clips_have_their_own_positions_on_the_axis():
+    made, axis = world.target("vaxis_clip"), world.axis()
+    np.testing.assert_allclose(made.clip_values, axis.clip_positions)
+    means = np.array([axis.clip_positions[label == world.CLASS_OF_CLIP].mean() for label in range(9)])
+    np.testing.assert_allclose(made.class_values, (means - means.mean()) / means.std())
+    np.testing.assert_array_equal(made.prototypes, world.target("vaxis").prototypes)
+    assert not TARGETS["vaxis_clip"].by_default
+
+
+@pytest.mark.parametrize(("positions", "told"), [(None, "no positions"), (np.arange(5.0), "positions of 5 clips")])
+def test_an_axis_without_positions_of_these_clips_is_refused(positions, told):
+    axis = dataclasses.replace(world.axis(), clip_positions=positions)
+    with pytest.raises(BadInput, match=f"{told}[\\s\\S]*--stimuli"):
+        make_target("vaxis_clip", dataclasses.replace(world.context(), axis=axis))

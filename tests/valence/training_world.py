@@ -24,6 +24,7 @@ def axis(seed: int = 0, *, width: int = 32) -> Axis:
     centroids -= centroids.mean(0)
     direction = np.linalg.svd(centroids, full_matrices=False)[2][0]
     positions = centroids @ direction
+    clips = positions[CLASS_OF_CLIP] + 0.3 * np.random.default_rng(seed + 1).standard_normal(N_CLIPS)
     return Axis(
         direction=direction,
         class_positions=(positions - positions.mean()) / positions.std(),
@@ -37,6 +38,7 @@ def axis(seed: int = 0, *, width: int = 32) -> Axis:
         n_paraphrases=1,
         engine="none",
         dtype="float32",
+        clip_positions=(clips - clips.mean()) / clips.std(),
     )
 
 

@@ -67,6 +67,10 @@ class TargetBuilder:
     numbered: bool
     """the name takes a draw number: permuted_1, permuted_2, …"""
     meaning: str
+    clip_values: Callable[[TargetContext], np.ndarray] | None = None
+    """context to a value for each clip, (n_clips,), in any scale; None where a clip has the value of its class"""
+    by_default: bool = True
+    """whether a grid that names no targets has it"""
 
 
 TARGETS: Registry[TargetBuilder] = Registry("target", __name__)
@@ -102,10 +106,14 @@ def make_target(name: str, context: TargetContext) -> Target:
         context = _with_axis_in_order(name, context)
     values, prototypes = builder.build(context, index)
     values = _zscore(values)
+    if builder.clip_values is None:
+        clip_values = values[np.asarray(context.class_of_clip)]
+    else:
+        clip_values = _zscore(builder.clip_values(context))
     return Target(
         name=f"{base}_{index}" if builder.numbered else base,
         class_values=values,
-        clip_values=values[np.asarray(context.class_of_clip)],
+        clip_values=clip_values,
         prototypes=_in_fixed_width(prototypes / np.linalg.norm(prototypes, axis=1, keepdims=True)),
         dissimilarity=np.abs(values[:, None] - values[None, :]),
     )
