@@ -82,19 +82,24 @@ def _parquet(path: Path) -> pd.DataFrame:
 
 
 def _json_lines(path: Path) -> pd.DataFrame:
-    rows = []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
-        if not line.strip():
+    """One object a line, or one list of objects."""
+    text = read_text(path).strip()
+    # only a line break ends a row: rarer separators occur inside texts
+    parts = [text] if text.startswith("[") else text.split("\n")
+    rows: list[dict] = []
+    for number, part in enumerate(parts, start=1):
+        if not part.strip():
             continue
         try:
-            row = json.loads(line)
+            found = json.loads(part)
         except ValueError as error:
             raise bad_file(
                 path, f"line {number}: {error}", allowed="one JSON object a line", do="correct it"
             ) from error
-        if not isinstance(row, dict):
+        found = found if isinstance(found, list) else [found]
+        if not all(isinstance(row, dict) for row in found):
             raise bad_file(path, f"line {number} is no object", allowed="one JSON object a line", do="correct it")
-        rows.append({str(name).lower(): str(value) for name, value in row.items()})
+        rows += [{str(name).lower(): str(value) for name, value in row.items()} for row in found]
     return pd.DataFrame(rows).fillna("")
 
 

@@ -186,9 +186,13 @@ ROWS = (
         kind="binary",
         folders=("semeval", "semeval2017task4", "semeval17", "2017english", "2017englishfinal", "tweetevalsentiment"),
         parts=(
-            (
-                Part(split="evaluation", files=r"semeval2017-task4-test[^/]*\.txt", anywhere=True),
-                Part(split="training", files=r"(?:twitter-201\d(?:train|dev)[^/]*)\.(?:txt|tsv)", anywhere=True),
+            *(
+                (
+                    Part(split="evaluation", files=rf"{test}\.(?:txt|tsv|csv)", anywhere=True),
+                    Part(split="training", files=r"twitter-201\d(?:train|dev)-A\.(?:txt|tsv)", anywhere=True),
+                )
+                # its other subtasks, and its Arabic tweets, lie beside it under like names
+                for test in (r"semeval2017-task4-test\.subtask-a\.english[^/]*", r"semeval[-_ ]?2017[^/]*test[^/]*")
             ),
             (Part(split="", files=rf"{SEMEVAL_FILE}\.(?:txt|tsv|csv)", anywhere=True),),
         ),

@@ -55,7 +55,7 @@ def test_sst2_of_glue_is_read_without_quoting(tmp_path):
     assert labels_of(loaded.training) == {text.replace("film", "phrase"): label for text, label in LABELLED}
 
 
-@pytest.mark.parametrize("form", ["parquet", "jsonl", "csv"])
+@pytest.mark.parametrize("form", ["parquet", "jsonl", "json", "csv"])
 def test_tables_named_by_split_are_read_in_every_format(tmp_path, form):
     table = pd.DataFrame(LABELLED, columns=["sentence", "label"])
     folder = tmp_path / "sst2" / "data"
@@ -65,6 +65,8 @@ def test_tables_named_by_split_are_read_in_every_format(tmp_path, form):
             part.to_parquet(folder / f"{split}-00000-of-00001.parquet")
         elif form == "csv":
             part.to_csv(folder / f"{split}.csv", index=False)
+        elif form == "json":
+            write(folder / f"{split}.json", json.dumps(part.to_dict("records"), indent=1))
         else:
             write(folder / f"{split}.jsonl", "".join(json.dumps(row) + "\n" for row in part.to_dict("records")))
     loaded = load(tmp_path, "sst2")
@@ -111,6 +113,9 @@ def test_semeval_drops_neutral_tweets(tmp_path):
     words = {1: "positive", 0: "negative"}
     rows = "".join(f"{i}\t{words[label]}\t{text} \\u2019s &amp; more\t\n" for i, (text, label) in enumerate(LABELLED))
     write(tmp_path / "SemEval2017-task4-test.subtask-A.english.txt", rows + "99\tneutral\tan ordinary day\n")
+    arabic = "".join(f"{i}\tpositive\tanother language {i}\n" for i in range(5))
+    write(tmp_path / "SemEval2017-task4-test.subtask-A.arabic.txt", arabic)
+    write(tmp_path / "SemEval2017-task4-test.subtask-BD.english.txt", "1\ttopic\tnegative\tof a topic\n")
     train = "".join(f"{i}\t{words[label]}\t{text} of 2013\n" for i, (text, label) in enumerate(LABELLED))
     write(tmp_path / "twitter-2013train-A.txt", train)
     loaded = load(tmp_path, "semeval2017")
@@ -236,6 +241,11 @@ def test_damaged_files_and_ratings(tmp_path):
     (tmp_path / "sst2" / "validation.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(BadInput, match=r"validation\.parquet"):
         load_benchmark(benchmark("sst2"), tmp_path)
+    (tmp_path / "sst2" / "validation.parquet").unlink()
+    for text, message in (('{"sentence": "a", "label": 1}\n{"sentence"', "line 2"), ("[1, 2]", "line 1 is no object")):
+        write(tmp_path / "sst2" / "validation.jsonl", text)
+        with pytest.raises(BadInput, match=message):
+            load_benchmark(benchmark("sst2"), tmp_path)
     write(tmp_path / "emobank.csv", "id,V,A,text\n1,3.0,high,a text\n")
     with pytest.raises(BadInput, match="row 1 has the rating 'high'"):
         load_benchmark(benchmark("emobank"), tmp_path)
