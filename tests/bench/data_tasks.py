@@ -32,7 +32,7 @@ def measure(task: dict) -> dict:
     work = TASKS[task["task"]](task)
     next(work)
     before = cpu_seconds()
-    with MemoryPeak(interval_s=0.05) as memory:
+    with MemoryPeak(interval_s=0.2) as memory:
         started = time.perf_counter()
         told = next(work)
         seconds = time.perf_counter() - started

@@ -147,7 +147,7 @@ MALFORMED: tuple[Malformed, ...] = (
         DE,
         files.with_info(bytes(500)),
         INFO,
-        "no column",
+        "no rows",
         unhandled="a table without rows is not looked at",
     ),
     row("raw: unit not known", RAW, files.raw_info(TABLE + b"sub004,F,21,1,250,furlong\r\n"), INFO, "furlong"),
