@@ -132,7 +132,7 @@ def grow(task: dict) -> Iterator[dict]:
     (root / "Processed_data").mkdir(parents=True)
     sources = sorted(recordings(home).glob("*.pkl"))
     for number in range(task["n_subjects"]):
-        (root / f"Processed_data/sub{number:03d}.pkl").symlink_to(sources[number % len(sources)])
+        (root / f"Processed_data/sub{number:03d}.pkl").hardlink_to(sources[number % len(sources)])
     kind = DATASETS["faced"]
     yield {}
     prepare(kind(root), "windows", Recipe(name="bench", epochs=1), root / "prepared")
