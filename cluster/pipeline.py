@@ -3,42 +3,22 @@
 import contextlib
 import json
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cluster import views
-from cluster.cost import TABLE_SIZE, Work, predict_seconds
+from cluster.cost import predict_seconds
+from cluster.data import Data, data_facts, data_hash, load_data, planned_work
 from cluster.grid import as_dicts, bind, target_facts
 from cluster.listener import Listener
 from cluster.packs import make_packs
-from cluster.request import SIMULATED, Request
+from cluster.request import Request
 from cluster.session import MemoryPeak, Session, ray_session
 from cluster.store import Store
 from valence.axis import Axis
-from valence.cell import Cell, Recipe, canonical_hash
+from valence.cell import Cell, canonical_hash
 from valence.classifiers import CLASSIFIERS
-from valence.datasets import DATASETS, Dataset
-from valence.leakage import Finding, leakage_audit
-from valence.prepared import Prepared, prepare, read_manifest
-from valence.preprocessing import window_starts
-from valence.samples import steps_per_sample, stored_input
-from valence.splits import Split, make_split
 from valence.targets import TargetContext, make_target
-
-TRAIN_SHARE = 0.65
-"""of the subjects, in the cohort-balanced split; for a plan before the simulated cohort is written"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Data:
-    """Recordings ready for training, by input."""
-
-    dataset: Dataset
-    prepared: Mapping[str, Prepared]
-    splits: Mapping[str, Split]
-    audits: Mapping[str, tuple[Finding, ...]]
-    """what lies on both sides of each split"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,93 +82,6 @@ def run(
     )
 
 
-def inputs_used(request: Request) -> list[str]:
-    """Inputs that the grid's classifiers take."""
-    return sorted({CLASSIFIERS[name].input for name in request.grid.classifiers})
-
-
-def load_data(request: Request, listener: Listener) -> Data:
-    """Read, check and convert the recordings, or find them converted; write the simulated cohort first if needed."""
-    inputs = inputs_used(request)
-    root = request.data_root
-    if root is None and request.dataset == SIMULATED:
-        root = simulated_root(request, listener)
-    dataset = DATASETS[request.dataset](root, processing=request.processing)
-    recipes = request.preset.recipes
-    prepared, splits, audits = {}, {}, {}
-    for input in inputs:
-        stored = stored_input(input, recipes[input])
-        splits[input] = make_split(dataset, stored, request.split)
-        audits[input] = leakage_audit(splits[input], dataset)
-        listener.stage(_in_a_line(splits[input], audits[input]))
-        listener.stage(f"reading {stored} of {len(dataset.subjects(stored))} subjects")
-        prepared[input] = prepare(
-            dataset, input, recipes[input], request.prepared or request.out / "prepared", on_subject=listener.subject
-        )
-        repairs = sum(map(len, read_manifest(prepared[input])["repairs"].values()))
-        if repairs:
-            listener.stage(f"{repairs} repairs in reading; {prepared[input].folder}/manifest.json tells them")
-    return Data(dataset=dataset, prepared=prepared, splits=splits, audits=audits)
-
-
-def _in_a_line(split: Split, audit: tuple[Finding, ...]) -> str:
-    leaks = [f"{finding.group}s" for finding in audit if finding.level == "leak"]
-    told = f"the same {', '.join(leaks)} in training and test" if leaks else "nothing to recognise on both sides"
-    return f"split {split.name}: {told}"
-
-
-def planned_audits(request: Request) -> dict[str, tuple[Finding, ...]]:
-    """The audit of the split of each input, from the files alone; empty before a simulated cohort is written."""
-    if request.data_root is None:
-        return {}
-    dataset = DATASETS[request.dataset](request.data_root, processing=request.processing)
-    return {
-        input: leakage_audit(make_split(dataset, stored_input(input, recipe), request.split), dataset)
-        for input, recipe in request.preset.recipes.items()
-        if input in inputs_used(request)
-    }
-
-
-def simulated_root(request: Request, listener: Listener) -> Path:
-    """The simulated cohort of a preset, in FACED's formats, written once."""
-    from valence.datasets.simulated import write_cohort
-
-    root = request.out / "simulated"
-    listener.stage(f"simulated cohort of {request.preset.n_subjects} subjects in FACED's formats: {root}")
-    write_cohort(root, n_subjects=request.preset.n_subjects, inputs=("windows", "de"))
-    return root
-
-
-def planned_work(request: Request) -> dict[str, Work]:
-    """What a cell costs by input, before anything is read: from the split, the data set's clips and the recipe."""
-    work = {}
-    kind = DATASETS[request.dataset]
-    for input in inputs_used(request):
-        recipe = request.preset.recipes[input]
-        if request.data_root is None and request.dataset == SIMULATED:
-            n_train = round(TRAIN_SHARE * request.preset.n_subjects) * samples_per_subject(kind, input, recipe)
-        else:
-            dataset = kind(request.data_root, processing=request.processing)
-            part = make_split(dataset, stored_input(input, recipe), request.split).train
-            share = (part.stop - part.start) * len(part.clips) / kind.n_clips
-            n_train = round(len(part.subjects) * share * samples_per_subject(kind, input, recipe))
-        work[input] = Work(
-            n_train=n_train,
-            size=TABLE_SIZE if input == "de" else round(len(kind.ch_names) * recipe.sfreq_hz * recipe.window_s),
-            epochs=recipe.epochs,
-        )
-    return work
-
-
-def samples_per_subject(kind: type[Dataset], input: str, recipe: Recipe) -> int:
-    """Windows, or stretches of band features, that one subject gives."""
-    if input == "de":
-        return sum(int(seconds / kind.de_step_s) // steps_per_sample(kind, recipe) for seconds in kind.clip_seconds)
-    lengths = [round(seconds * recipe.sfreq_hz) for seconds in kind.clip_seconds]
-    shortest = recipe.window_s * recipe.sfreq_hz
-    return sum(len(window_starts(length, recipe=recipe)) for length in lengths if length >= shortest)
-
-
 def needs_axis(request: Request) -> bool:
     """True where a target of the grid is made from the axis."""
     return any(target_facts(target).needs_axis for target in request.grid.targets)
@@ -249,7 +142,7 @@ def bound_cells(request: Request, data: Data, axis: Axis | None) -> list[Cell]:
     return bind(
         request.grid,
         dataset=request.dataset,
-        hashes={input: prepared.hash for input, prepared in data.prepared.items()},
+        hashes={input: data_hash(data, input) for input in data.prepared},
         split=split,
         recipes=request.preset.recipes,
         axis_digest=axis.digest if axis else "",
@@ -265,7 +158,7 @@ def save_plan(request: Request, store: Store, data: Data, cells: list[Cell], axi
         "recipes": {recipe.hash: asdict(recipe) for recipe in request.preset.recipes.values()},
         "splits": {input: asdict(split) for input, split in data.splits.items()},
         "leakage": {input: [asdict(finding) for finding in audit] for input, audit in data.audits.items()},
-        "data": {input: _data_facts(prepared) for input, prepared in data.prepared.items()},
+        "data": {input: data_facts(prepared) for input, prepared in data.prepared.items()},
         "exclusions": [asdict(exclusion) for exclusion in request.grid.exclusions],
         "axis_file": axis_file(axis) if axis else None,
         "cells": as_dicts(cells),
@@ -274,13 +167,6 @@ def save_plan(request: Request, store: Store, data: Data, cells: list[Cell], axi
     name = canonical_hash(facts, 12)
     store.save_plan(facts, name)
     return name
-
-
-def _data_facts(prepared: Prepared) -> dict:
-    """What a plan keeps of a conversion: enough to say what was trained on, and from which files."""
-    manifest = read_manifest(prepared)
-    facts = {name: manifest[name] for name in ("hash", "steps", "processing", "repairs", "versions")}
-    return facts | {"sources": canonical_hash(manifest["made_from"]["sources"])}
 
 
 def train(

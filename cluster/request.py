@@ -1,5 +1,6 @@
 """A user's words to a request: every name checked before anything slow begins."""
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -9,7 +10,6 @@ from pathlib import Path
 from cluster import presets
 from cluster.grid import Grid, make_grid
 from cluster.llm_actors import choose_engine
-from cluster.preparation import SIMULATED
 from cluster.session import in_submitted_job
 from valence.axis import Axis
 from valence.classifiers import CLASSIFIERS
@@ -24,6 +24,9 @@ from valence.splits import canonical_split
 from valence.strategies import STRATEGIES
 from valence.targets import TARGETS
 
+DATASET = "simulated"
+"""where none is named"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -32,7 +35,7 @@ class Request:
     preset: presets.Preset
     dataset: str
     data_root: Path | None
-    """None for the simulated cohort, which is written into the sweep's folder"""
+    """None where the data set makes its recordings by itself, in the sweep's folder"""
     split: str
     llm: LLM
     axis_file: Path | None
@@ -68,6 +71,7 @@ def resolve(
     plugins: Word,
     protocol: Word = None,
     features: Word = None,
+    de_window_s: float | None = None,
     prepared: Word = None,
 ) -> Request:
     """Check every word of a command; None stands for the preset's choice.
@@ -79,20 +83,19 @@ def resolve(
     modules = _names(plugins, "--plugin") or []
     for module in modules:
         load_plugin(module)
-    dataset = SIMULATED if dataset is None else dataset
+    dataset = DATASET if dataset is None else dataset
     kind = DATASETS[dataset]
-    chosen, processing = with_input(chosen_preset(preset, dataset), dataset, protocol=protocol, features=features)
-    root = None if data_root is None else _path(data_root, "--data-root")
+    chosen, processing = with_input(
+        chosen_preset(preset, dataset), dataset, protocol=protocol, features=features, de_window_s=de_window_s
+    )
+    root = None if data_root is None else path_of(data_root, "--data-root")
     if root is not None and not root.is_dir():
         raise BadInput(
             f"--data-root {data_root}: {'not a folder' if root.exists() else 'no such folder'}",
             allowed="an existing folder, seen from where this command runs",
             do="correct the path; inside a submitted job give an absolute one",
         )
-    if root is None and dataset == SIMULATED:
-        inputs: Sequence[str] = ("windows", "de")
-    else:
-        inputs = kind(root, processing=processing).inputs
+    inputs: Sequence[str] = kind.makes if root is None and kind.makes else kind(root, processing=processing).inputs
     inputs = tuple(input for input in chosen.recipes if stored_input(input, chosen.recipes[input]) in inputs)
     grid = make_grid(
         classifiers=_names(classifiers, "--classifiers") or chosen.classifiers or list(CLASSIFIERS),
@@ -116,12 +119,12 @@ def resolve(
         n_paraphrases=chosen.n_paraphrases,
         plugins=tuple(modules),
         processing=processing,
-        prepared=None if prepared is None else _path(prepared, "--prepared"),
+        prepared=None if prepared is None else path_of(prepared, "--prepared"),
     )
 
 
 def with_input(
-    chosen: presets.Preset, dataset: str, *, protocol: Word, features: Word
+    chosen: presets.Preset, dataset: str, *, protocol: Word, features: Word, de_window_s: float | None
 ) -> tuple[presets.Preset, Processing | None]:
     """A preset with the windows of a protocol and the kind of band features a user names, and the processing."""
     recipes, processing = dict(chosen.recipes), None
@@ -131,6 +134,8 @@ def with_input(
         processing = row.processing if row.processing.steps else None
     if features is not None:
         recipes["de"] = replace(recipes["de"], band_features=features)
+    if de_window_s is not None:
+        recipes["de"] = replace(recipes["de"], de_window_s=positive(de_window_s, "--de-window-s"))
     return replace(chosen, recipes=recipes), processing
 
 
@@ -138,13 +143,13 @@ def chosen_preset(preset: Word, dataset: Word) -> presets.Preset:
     """The preset of a command: quick on the simulated cohort, full on recordings, unless one is named."""
     if preset is not None:
         return presets.preset(preset)
-    return presets.preset("quick" if dataset in (None, SIMULATED) else "full")
+    return presets.preset("quick" if DATASETS[dataset or DATASET].makes else "full")
 
 
 def output_folder(out: Word, *, preset: presets.Preset) -> Path:
     """Where results go. A submitted job runs in a copy that Ray deletes, so relative paths then start at home."""
     base = Path.home() / "valence" if in_submitted_job() else Path.cwd()
-    path = base / "results" / preset.name if out is None else _path(out, "--out", base=base)
+    path = base / "results" / preset.name if out is None else path_of(out, "--out", base=base)
     nearest = next(folder for folder in (path, *path.parents) if folder.exists())
     if not nearest.is_dir():
         raise BadInput(
@@ -155,7 +160,14 @@ def output_folder(out: Word, *, preset: presets.Preset) -> Path:
     return path
 
 
-def _path(text: str, option: str, *, base: Path | None = None) -> Path:
+def positive(value: float, option: str) -> float:
+    """A number above 0 from a user. Raises BadInput for any other."""
+    if not (math.isfinite(value) and value > 0):
+        raise BadInput(f"{option} {value:g}", allowed="a number above 0", do="correct it, or leave the option out")
+    return value
+
+
+def path_of(text: str, option: str, *, base: Path | None = None) -> Path:
     """A path from a user. Raises BadInput for one that no file system takes."""
     if not text.strip():
         raise BadInput(f"{option} is empty", allowed="a path", do="give one, or leave the option out")
@@ -170,7 +182,7 @@ def _path(text: str, option: str, *, base: Path | None = None) -> Path:
 def _axis_file(axis: Word) -> Path | None:
     if axis is None:
         return None
-    path = _path(axis, "--axis")
+    path = path_of(axis, "--axis")
     if not path.is_file():
         raise BadInput(
             f"--axis {axis}: no such file", allowed="an axis.safetensors of an earlier sweep", do="correct the path"

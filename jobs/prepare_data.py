@@ -11,13 +11,16 @@ import signal
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import tyro
 
 from valence.errors import BadInput
+
+if TYPE_CHECKING:
+    from cluster.preparation import Preparation
 
 Word = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
 
@@ -42,12 +45,14 @@ class Options:
     """length of windows, seconds, in place of the protocol's"""
     sfreq_hz: float | None = None
     """rate of windows, Hz, in place of the protocol's"""
-    world: str = "saturated"
-    """of a simulated cohort: saturated, unsaturated or no_axis"""
+    de_window_s: float | None = None
+    """length of a sample of band features, seconds; a whole clip where not given"""
+    world: Word = None
+    """of a simulated cohort: saturated, unsaturated or no_axis; the one of the main job where not given"""
     n_subjects: int | None = None
-    """of a simulated cohort, 3 to 123; those of the world where not given"""
+    """of a simulated cohort, 3 to 123; those of its world, or 12, where not given"""
     workers: int | None = None
-    """subjects converted at once; one a core where not given"""
+    """subjects converted at once; one a core where signals are processed, else one, where not given"""
     plugin: Word = None
     """your own modules, with commas, that register a data set"""
 
@@ -62,6 +67,9 @@ def main(arguments: list[str] | None = None) -> int:
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"error: {error}: check --out, --data-root and the disk, and run the command again", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("\ninterrupted: converted subjects are kept. Go on with the same command", file=sys.stderr)
         return 3
@@ -69,48 +77,44 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: Options) -> None:
-    from cluster.preparation import prepare_all
-    from jobs.terminal import Terminal, audit_lines, console
+    from cluster.preparation import Words, prepare_all
+    from jobs.terminal import Terminal
 
     terminal = Terminal()
     try:
-        found = prepare_all(
-            options.dataset,
-            data_root=options.data_root,
-            out=Path(options.out),
-            inputs=options.inputs,
-            split=options.split,
-            protocol=options.protocol,
-            window_s=options.window_s,
-            sfreq_hz=options.sfreq_hz,
-            world=options.world,
-            n_subjects=options.n_subjects,
-            workers=options.workers,
-            plugins=options.plugin,
-            listener=terminal,
-        )
+        for found in prepare_all(Words(**vars(options)), terminal):
+            terminal.cells_end()
+            _show(found)
     finally:
         terminal.cells_end()
-    for result in found:
-        console.print()
-        console.print(f"[bold]{result.stored}[/bold]  {result.prepared.folder}", highlight=False)
-        console.print("  " + "; ".join(result.manifest["steps"]), markup=False)
-        counts = " / ".join(f"{count:,}" for count in result.counts)
-        console.print(f"  {counts} samples to train, validate and test ({result.split.name})", markup=False)
-        if result.published is not None:
-            published = " / ".join(f"{count:,}" for count in result.published)
-            told = "as published" if result.published == result.counts else f"published: {published}"
-            console.print(f"  {told}", markup=False)
-        repairs = [text for texts in result.manifest["repairs"].values() for text in texts]
-        for text in repairs[:10]:
-            console.print(f"  repaired: {text}", markup=False)
-        if len(repairs) > 10:
-            console.print(f"  and {len(repairs) - 10} more repairs, all in manifest.json", markup=False)
-        for line in audit_lines(result.audit):
-            console.print(line)
-        assert result.prepared.folder is not None
-        path = result.prepared.folder / f"audit-{result.split.name.replace(':', '-').replace('/', '-')}.json"
-        path.write_text(json.dumps([asdict(finding) for finding in result.audit], indent=1) + "\n", encoding="utf-8")
+
+
+def _show(found: "Preparation") -> None:
+    from jobs.terminal import audit_lines, console
+
+    folder = found.prepared.folder
+    assert folder is not None
+    console.print(f"\n[bold]{found.stored}[/bold]  {folder}", highlight=False)
+    console.print("  " + "; ".join(found.manifest["steps"]), markup=False)
+    counts = " / ".join(f"{count:,}" for count in found.counts)
+    console.print(f"  {counts} samples to train, validate and test ({found.split.name})", markup=False)
+    if found.published is not None:
+        published = " / ".join(f"{count:,}" for count in found.published)
+        told = "as published" if found.published == found.counts else f"published: {published}"
+        console.print(f"  {told}", markup=False)
+    repairs = [text for texts in found.manifest["repairs"].values() for text in texts]
+    for text in repairs[:10]:
+        console.print(f"  repaired: {text}", markup=False)
+    if len(repairs) > 10:
+        console.print(f"  and {len(repairs) - 10} more repairs, all in manifest.json", markup=False)
+    for line in audit_lines(found.audit):
+        console.print(line)
+    path = folder / f"audit-{found.split.name.replace(':', '-').replace('/', '-')}.json"
+    text = json.dumps([asdict(finding) for finding in found.audit], indent=1) + "\n"
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError:  # a conversion that others share may be read-only
+        console.print(f"  not written: {path}", markup=False)
 
 
 def _interrupt(*_: object) -> None:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from cluster import pipeline, tracking
 from cluster.cost import gpu_seconds, table_seconds
+from cluster.data import planned_audits, planned_work
 from cluster.request import Request, chosen_preset, output_folder, resolve
 from cluster.session import local_slots
 from cluster.store import Store
@@ -32,10 +33,9 @@ ALPHA = 0.05
 
 def request_of(options) -> Request:
     """The options' words, checked."""
-    names = ("preset", "classifiers", "strategies", "targets", "seeds", "dataset", "data_root", "split", "llm")
-    words = {
-        name: getattr(options, name) for name in (*names, "axis", "engine", "out", "protocol", "features", "prepared")
-    }
+    grid = ("preset", "classifiers", "strategies", "targets", "seeds")
+    data = ("dataset", "data_root", "split", "protocol", "features", "de_window_s", "prepared")
+    words = {name: getattr(options, name) for name in (*grid, *data, "llm", "axis", "engine", "out")}
     return resolve(**words, plugins=options.plugin)
 
 
@@ -73,7 +73,7 @@ def show_plan(options) -> int:
             do="give the price of an hour",
         )
     request = request_of(options)
-    work = pipeline.planned_work(request)
+    work = planned_work(request)
     counts = Counter(classifier for classifier, *_ in request.grid.combinations)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("classifier", "input", "cells", "seconds a cell", "core hours", "H200 hours"):
@@ -85,7 +85,7 @@ def show_plan(options) -> int:
         table.add_row(classifier, CLASSIFIERS[classifier].input, *figures)
     console.print(table)
     _plan_facts(request)
-    for input, findings in pipeline.planned_audits(request).items():
+    for input, findings in planned_audits(request).items():
         console.print(f"{input}, split {request.split}:")
         for line in audit_lines(findings):
             console.print(line)

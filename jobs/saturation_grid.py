@@ -47,6 +47,8 @@ class Options:
     """windows as published (faced-cbramod, faced-emod, seed-v-cbramod, …); the preset's where not given"""
     features: Word = None
     """band features: de (where not given) or psd"""
+    de_window_s: float | None = None
+    """length of a sample of band features, seconds; a whole clip where not given"""
     prepared: Word = None
     """folder of converted recordings, shared by sweeps (see prepare_data.py); OUT/prepared where not given"""
     llm: str = "smollm2-135m-instruct"

@@ -28,9 +28,13 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file, hex; remembered in the cache by path, size and time of change, for files of many gigabytes."""
+    """SHA-256 of a file, hex; remembered in the cache, for files of many gigabytes.
+
+    Remembered by path, size, times, device and inode: files that change places under old times are read again.
+    """
     facts = path.stat()
-    key = hashlib.sha256(f"{path.resolve()}|{facts.st_size}|{facts.st_mtime_ns}".encode()).hexdigest()
+    stamp = (facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_dev, facts.st_ino)
+    key = hashlib.sha256(f"{path.resolve()}|{stamp}".encode()).hexdigest()
     memo = cache_folder() / "hashes" / key
     if memo.is_file() and len(known := memo.read_text()) == 64:
         return known

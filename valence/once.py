@@ -9,7 +9,12 @@ from valence.errors import BadInput
 
 
 def build_once(
-    folder: Path, *, is_complete: Callable[[Path], bool], build: Callable[[Path], None], tag: str = ""
+    folder: Path,
+    *,
+    is_complete: Callable[[Path], bool],
+    build: Callable[[Path], None],
+    tag: str = "",
+    draft: str | None = None,
 ) -> Path:
     """Return `folder`, built first where it is not complete.
 
@@ -20,6 +25,8 @@ def build_once(
     build : writes the result into the folder it is given. That folder is another one beside `folder`, renamed at the
         end. A killed build leaves it, and the next build gets it as it is; a build that raises leaves nothing.
     tag : part of the other folder's name; results of different tags never continue each other.
+    draft : name of the other folder, where results of several folders may continue each other and `build` itself finds
+        out what still holds. It then stays where a build raises, too.
 
     Only one process builds a folder at a time; others wait for it and find its result.
 
@@ -30,8 +37,8 @@ def build_once(
     if is_complete(folder):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}.{tag}partial")
-    with folder.with_name(f".{folder.name}.lock").open("a") as lock:
+    partial = folder.with_name(f".{draft or folder.name}.{tag}partial")
+    with folder.with_name(f".{draft or folder.name}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if is_complete(folder):
             return folder
@@ -45,7 +52,8 @@ def build_once(
         try:
             build(partial)
         except Exception:
-            shutil.rmtree(partial)
+            if draft is None:
+                shutil.rmtree(partial)
             raise
         partial.replace(folder)
     return folder

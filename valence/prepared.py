@@ -14,12 +14,14 @@ import numpy as np
 import pandas as pd
 
 from valence.cell import Recipe, canonical_hash
-from valence.conversion import ARRAY, MANIFEST, SAMPLES, convert, identity
+from valence.conversion import ARRAY, MANIFEST, SAMPLES, convert
 from valence.datasets.base import Dataset, Part
 from valence.errors import BadInput
 from valence.once import build_once
+from valence.registry import unknown_name
 from valence.samples import steps_per_sample
 from valence.signal import SignalSpec
+from valence.sources import FORMAT, identity
 
 TOLERANCE = 1e-9
 """of a sample's place in its clip, as a share of the clip"""
@@ -86,6 +88,8 @@ def prepare(
     ------
     BadInput : where a file, the recipe or an earlier conversion cannot be used.
     """
+    if input not in ("windows", "de"):
+        raise unknown_name("input of classifiers", input, ["windows", "de"])
     spec = signal_spec(dataset, input, recipe)
     about = identity(dataset, input, recipe, spec)
     home = build_once(
@@ -94,6 +98,8 @@ def prepare(
         build=lambda partial: convert(
             dataset, input, recipe, spec, partial, about=about, workers=workers, on_subject=on_subject
         ),
+        # of any sources: where one subject's file was mended, those before it are kept
+        draft=canonical_hash({name: value for name, value in about.items() if name != "sources"}),
     )
     return _open(home, spec)
 
@@ -143,7 +149,7 @@ def rows_of(prepared: Prepared, part: Part) -> np.ndarray:
             f"a part of the split has no sample: {len(part.subjects)} subjects, {len(part.clips)} clips, "
             f"{part.start:.0%} to {part.stop:.0%} of each clip",
             allowed="samples that fit into the part",
-            do="take shorter windows (of band features: de_window_s), or another split",
+            do="take shorter windows (--window-s; of band features --de-window-s), or another split",
         )
     return np.flatnonzero(chosen)
 
@@ -158,7 +164,11 @@ def _open(folder: Path, spec: SignalSpec) -> Prepared:
             raise ValueError(f"x.npy has shape {x.shape} of {x.dtype}, the manifest {facts['x_shape']}")
         if len(table) != len(x):
             raise ValueError(f"{SAMPLES} has {len(table)} rows for {len(x)} samples")
+        if (version := facts["made_from"]["format"]) != FORMAT:
+            raise ValueError(f"it is of version {version}, this is {FORMAT}")
         names = facts["subject_names"]
+        if not (table["subject"].isin(names).all() and table["label"].between(0, spec.n_outputs - 1).all()):
+            raise ValueError(f"{SAMPLES} has subjects or labels that {MANIFEST} does not know")
         prepared = Prepared(
             spec=spec,
             x=x,
@@ -172,7 +182,7 @@ def _open(folder: Path, spec: SignalSpec) -> Prepared:
         )
         object.__setattr__(prepared, "folder", folder.resolve())
         return prepared
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise BadInput(
             f"{folder}: the converted data set is damaged: {type(error).__name__}: {error}",
             allowed="the files as they were written",

@@ -4,6 +4,7 @@ A registry lists the modules of its package and imports them on first use, so a 
 edit. Outside packages join through the entry-point group `valence.plugins` or `load_plugin`.
 """
 
+import ast
 import difflib
 import hashlib
 import importlib
@@ -48,7 +49,10 @@ class Registry(Mapping[str, T], Generic[T]):
         return add
 
     def add(self, name: str, entry: T, *, source: str) -> None:
-        """Add one entry. Raises ValueError where two modules claim one name."""
+        """Add one entry. Raises ValueError where two modules claim one name, or the entry has another name itself."""
+        own = getattr(entry, "name", name)
+        if isinstance(own, str) and own != name:
+            raise ValueError(f"{self.kind} {name!r}, registered by {source}, calls itself {own!r}: give it one name")
         known = self._sources.get(name)
         if known is not None and known != source:
             raise ValueError(
@@ -58,16 +62,22 @@ class Registry(Mapping[str, T], Generic[T]):
         self._sources[name] = source
 
     def digest(self, name: str) -> str:
-        """8 hex digits of the source file of a plug-in from outside; empty for one of ours.
+        """8 hex digits of the source of a plug-in from outside; empty for one of ours.
 
-        Ours change with the science version; a user's file changes whenever it is edited, and its cells with it.
+        Ours change with the science version; a user's changes whenever its file is edited, or one beside or below it
+        that it imports, and its cells with it.
         """
         self[name]
         source = self._sources[name]
         if source.split(".")[0] == "valence":
             return ""
-        file = inspect.getsourcefile(sys.modules[source])
-        return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:8] if file else ""
+        files = _own_files(source)
+        if not files:
+            return ""
+        content = hashlib.sha256(files[0].read_bytes())
+        for file in files[1:]:
+            content.update(hashlib.sha256(file.read_bytes()).digest())
+        return content.hexdigest()[:8]
 
     def __getitem__(self, name: str) -> T:
         self._load()
@@ -95,6 +105,39 @@ class Registry(Mapping[str, T], Generic[T]):
         for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda found: found.name):
             _import(f"{self._package}.{module.name}", self.kind)
         _load_entry_points()
+
+
+def _own_files(module: str) -> list[Path]:
+    """The file of a module, first, and those in or below its folder that it imports, directly or through others."""
+    first = inspect.getsourcefile(sys.modules[module])
+    if first is None:
+        return []
+    folder, found, waiting = Path(first).resolve().parent, [], [Path(first).resolve()]
+    while waiting:
+        file = waiting.pop(0)
+        if file in found:
+            continue
+        found.append(file)
+        for name in _imported(
+            ast.parse(file.read_text(encoding="utf-8")), package=sys.modules[module].__package__ or ""
+        ):
+            loaded = getattr(sys.modules.get(name), "__file__", None)
+            ours = name.split(".")[0] in ("valence", "cluster", "jobs")
+            if loaded and not ours and Path(loaded).resolve().is_relative_to(folder) and "site-packages" not in loaded:
+                waiting.append(Path(loaded).resolve())
+    return [found[0], *sorted(found[1:])]
+
+
+def _imported(tree: ast.AST, *, package: str) -> list[str]:
+    """Names of modules that a file may import."""
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(filter(None, (package if node.level else "", node.module or "")))
+            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return names
 
 
 def unknown_name(kind: str, name: str, known: Mapping[str, object] | list[str]) -> BadInput:

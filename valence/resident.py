@@ -5,6 +5,7 @@ band features are normalised once for a split, by the first process that asks, i
 """
 
 import hashlib
+import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from valence.splits import Split
 
 NORMALISED = "x.npy"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +89,11 @@ def _normalised(prepared: "Prepared", train: np.ndarray, *, how: str) -> np.ndar
     def build(partial: Path) -> None:
         np.save(partial / NORMALISED, made())
 
-    build_once(folder, is_complete=lambda found: (found / NORMALISED).is_file(), build=build)
+    try:
+        build_once(folder, is_complete=lambda found: (found / NORMALISED).is_file(), build=build)
+    except OSError as error:  # a conversion that others share may be read-only: this process then has a copy
+        logger.info("normalised features are not written: %s", error)
+        return made()
     return np.load(folder / NORMALISED, mmap_mode="r", allow_pickle=False)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from valence.cell import Recipe
 from valence.datasets.base import Dataset, check_clips
 from valence.errors import BadInput
-from valence.preprocessing import cut_windows, window_starts
+from valence.preprocessing import cut_windows, resampled_n_times, window_starts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +88,10 @@ def _runs(clips: Sequence[np.ndarray] | np.ndarray) -> list[list[int]]:
 
 def _cut_windows(x: np.ndarray, dataset: Dataset, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     """(n_clips, n_chans, n_times) to (n_clips, n_windows, n_chans, n_window), and the begins in seconds."""
-    n_times = int(x.shape[-1] * recipe.sfreq_hz / dataset.loaded_sfreq + 1e-6)
-    n_window = round(recipe.window_s * recipe.sfreq_hz)
-    if n_times < n_window:
-        return np.empty((len(x), 0, x.shape[1], n_window), dtype=np.float32), np.empty(0)
-    starts = window_starts(n_times, recipe=recipe)
-    return cut_windows(x, sfreq=dataset.loaded_sfreq, recipe=recipe), starts / recipe.sfreq_hz
+    windows = cut_windows(x, sfreq=dataset.loaded_sfreq, recipe=recipe, none_fits=True)
+    n_times = resampled_n_times(x.shape[-1], sfreq=dataset.loaded_sfreq, new_sfreq=recipe.sfreq_hz)
+    starts = window_starts(n_times, recipe=recipe, none_fits=True)
+    return windows, starts / recipe.sfreq_hz
 
 
 def _cut_steps(x: np.ndarray, dataset: Dataset, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
@@ -102,5 +100,3 @@ def _cut_steps(x: np.ndarray, dataset: Dataset, recipe: Recipe) -> tuple[np.ndar
     n_samples = x.shape[2] // n_steps
     cut = x[:, :, : n_samples * n_steps].reshape(*x.shape[:2], n_samples, n_steps, x.shape[-1])
     return cut.swapaxes(1, 2), np.arange(n_samples) * n_steps * dataset.de_step_s
-
-

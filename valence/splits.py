@@ -38,11 +38,18 @@ class Split:
     def __post_init__(self) -> None:
         for name in PARTS:
             part = getattr(self, name)
-            assert part.subjects, f"split {self.name}: {name} has no subject"
-            assert part.clips, f"split {self.name}: {name} has no clip"
-            assert 0 <= part.start < part.stop <= 1, f"split {self.name}: {name} is {part.start} to {part.stop}"
+            if not (part.subjects and part.clips and 0 <= part.start < part.stop <= 1):
+                raise self._refused(f"{name} has no subject, no clip or no time: {part}")
         for one, other in itertools.combinations(PARTS, 2):
-            assert disjoint_by(getattr(self, one), getattr(self, other)), f"split {self.name}: {one} and {other} share samples"
+            if not disjoint_by(getattr(self, one), getattr(self, other)):
+                raise self._refused(f"{one} and {other} share samples")
+
+    def _refused(self, why: str) -> BadInput:
+        return BadInput(
+            f"split {self.name}: {why}",
+            allowed="three parts, each with samples, no two with a common one",
+            do="correct the standard split of the data set, or take another split",
+        )
 
 
 def disjoint_by(one: Part, other: Part) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ In: nothing. Out: rows. Signals are made of them in valence/simulation.py.
 from dataclasses import dataclass
 
 from valence.cell import Recipe
+from valence.registry import unknown_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,3 +131,10 @@ WORLDS = {
         ),
     )
 }
+
+
+def find_world(name: str) -> NamedWorld:
+    """A world by name. Raises BadInput for an unknown one."""
+    if name not in WORLDS:
+        raise unknown_name("world", name, WORLDS)
+    return WORLDS[name]

@@ -58,7 +58,13 @@ def test_features_are_prepared_counted_and_audited(de_root, run_here, tmp_path):
         (("--dataset", "faced", "--data-root", "nowhere"), "no such folder"),
         (("--dataset", "faced", "--data-root", "ROOT", "--split", "leave-film-out"), "neutral are of one group"),
         (("--dataset", "faced", "--data-root", "ROOT", "--split", "standard"), "subjects are missing"),
-        (("--dataset", "faced", "--data-root", "ROOT", "--split", "time-blocked"), "de_window_s"),
+        (("--dataset", "faced", "--data-root", "ROOT", "--split", "time-blocked"), "--de-window-s"),
+        (("--dataset", "faced", "--data-root", "ROOT", "--window-s", "5"), "--window-s 5.0, for the inputs de"),
+        (("--dataset", "faced", "--data-root", "ROOT", "--de-window-s", "0"), "a number above 0"),
+        (("--dataset", "faced", "--data-root", "ROOT", "--world", "saturated"), "--world saturated, for the data set"),
+        (("--dataset", "faced", "--data-root", "~nobody_here/x"), "--data-root"),
+        (("--dataset", "simulated", "--sfreq-hz", "nan"), "--sfreq-hz nan"),
+        (("--dataset", "simulated", "--n-subjects", "2"), "3 to 123"),
         (("--dataset", "faced", "--data-root", "ROOT", "--inputs", "windows"), "no files for the input 'windows'"),
         (("--dataset", "faced", "--data-root", "ROOT", "--inputs", "dee"), "did you mean de"),
         (("--dataset", "faced", "--data-root", "ROOT", "--inputs", ","), "names nothing"),
@@ -74,6 +80,14 @@ def test_bad_words_end_in_one_message(de_root, run_here, words, told):
     assert told in errors
     assert errors.startswith("error: ")
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("out", ["FILE", "FILE/x", "a\0b", "/proc/nowhere"])
+def test_a_place_that_cannot_be_written_is_one_message(de_root, run_here, tmp_path, out):
+    (tmp_path / "FILE").write_text("")
+    code, _, errors = run_here("--dataset", "faced", "--data-root", de_root, "--out", out)
+    assert code == 2
+    assert errors.startswith("error: ")
 
 
 def test_the_protocol_of_cbramod_gives_84_windows_a_subject_of_a_simulated_cohort(run_here):

@@ -12,19 +12,21 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 
-from valence import conversion
 from valence import prepared as module
+from valence import subjects_converted as conversion
 from valence.cell import Recipe
 from valence.datasets import DATASETS
 from valence.datasets.base import Part, Recording
 from valence.datasets.faced import Faced
 from valence.datasets.simulated import Simulated, write_cohort
 from valence.errors import BadInput
-from valence.faced_files import write_array
+from valence.faced_writing import write_array
 from valence.prepared import prepare, read_manifest, rows_of, signal_spec
 from valence.preprocessing import cut_windows
 from valence.processing import Processing
@@ -181,14 +183,130 @@ def test_the_names_of_subjects_and_their_classes_are_content(cohort, tmp_path):
     assert prepare(Relabelled(cohort.root), "de", RECIPE, tmp_path).hash != first
 
 
-def test_bad_files_are_named_and_leave_nothing_behind(cohort, tmp_path):
+def test_a_bad_file_is_named_and_what_was_converted_before_it_is_kept(cohort, tmp_path, monkeypatch):
     faced = copy_of(cohort, tmp_path / "faced")
     spoilt = faced.load("sub061", "de").clips
     spoilt[4, 0] = np.nan
     write_array(tmp_path / "faced/EEG_Features/DE/sub061.pkl", spoilt)
     with pytest.raises(BadInput, match=r"sub061\.pkl: sub061, clip 5, channel Fp1 holds nan"):
         prepare(Faced(tmp_path / "faced"), "de", RECIPE, tmp_path / "prepared")
-    assert [path for path in (tmp_path / "prepared").iterdir() if path.is_dir()] == []
+    write_array(tmp_path / "faced/EEG_Features/DE/sub061.pkl", cohort.load("sub061", "de").clips)
+    convert_subject, asked = conversion.convert_subject, []
+    monkeypatch.setattr(
+        conversion, "convert_subject", lambda *given: (asked.append(given[1]), convert_subject(*given))[1]
+    )
+    mended = prepare(Faced(tmp_path / "faced"), "de", RECIPE, tmp_path / "prepared")
+    assert asked == ["sub061", "sub062"]
+    assert mended.hash == prepare(cohort, "de", RECIPE, tmp_path / "fresh").hash
+    assert [path for path in (tmp_path / "prepared").glob(".*partial")] == []
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda x: x[: len(x) - 30_000_000 // 60],
+        lambda x: x[:-1] + bytes([x[-1] ^ 1]),
+        lambda x: x[:200_000] + bytes(4) + x[200_004:],
+    ],
+)
+def test_a_draft_that_is_not_what_its_journal_says_is_not_gone_on_with(cohort, tmp_path, monkeypatch, spoil):
+    """After a loss of power a file may be shorter than its journal, or hold zeros."""
+    convert_subject = conversion.convert_subject
+
+    def killed(dataset, subject, *arguments):
+        if subject == "sub062":
+            raise KeyboardInterrupt
+        return convert_subject(dataset, subject, *arguments)
+
+    monkeypatch.setattr(conversion, "convert_subject", killed)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(cohort, "de", RECIPE, tmp_path)
+    monkeypatch.undo()
+    (draft,) = tmp_path.glob(".*partial")
+    (draft / "x.npy").write_bytes(spoil((draft / "x.npy").read_bytes()))
+    again = prepare(cohort, "de", RECIPE, tmp_path)
+    assert again.hash == prepare(cohort, "de", RECIPE, tmp_path / "fresh").hash
+    for number, subject in enumerate(again.subject_names):
+        np.testing.assert_array_equal(again.x[28 * number : 28 * number + 28], cohort.load(subject, "de").clips)
+
+
+def test_a_file_that_changes_while_it_is_converted_is_refused(cohort, tmp_path, monkeypatch):
+    faced = copy_of(cohort, tmp_path / "faced")
+    convert_subject = conversion.convert_subject
+
+    def changing(dataset, subject, *arguments):
+        if subject == "sub061":
+            write_array(tmp_path / "faced/EEG_Features/DE/sub061.pkl", cohort.load("sub062", "de").clips)
+        return convert_subject(dataset, subject, *arguments)
+
+    monkeypatch.setattr(conversion, "convert_subject", changing)
+    with pytest.raises(BadInput, match=r"sub061\.pkl has changed while"):
+        prepare(faced, "de", RECIPE, tmp_path / "prepared")
+
+
+def test_files_that_change_places_under_their_old_times_are_noticed(cohort, tmp_path):
+    faced = copy_of(cohort, tmp_path / "faced")
+    first = prepare(faced, "de", RECIPE, tmp_path / "prepared")
+    one, other = (tmp_path / f"faced/EEG_Features/DE/{name}.pkl" for name in ("sub061", "sub062"))
+    os.utime(other, ns=(one.stat().st_atime_ns, one.stat().st_mtime_ns))
+    prepare(faced, "de", RECIPE, tmp_path / "prepared")
+    one.rename(tmp_path / "aside")
+    other.rename(one)
+    (tmp_path / "aside").rename(other)
+    second = prepare(Faced(tmp_path / "faced"), "de", RECIPE, tmp_path / "prepared")
+    assert second.hash != first.hash
+    np.testing.assert_array_equal(second.x[28:56], first.x[56:])
+
+
+def test_clips_that_are_no_whole_number_of_samples_at_the_new_rate_are_cut(cohort, tmp_path):
+    class Odd(Simulated):
+        name = "odd"
+        sfreq = 512.0
+        clip_seconds = (20.59,) * 28
+
+        def read(self, subject, input):
+            x = cohort.read(subject, input).clips
+            return Recording(np.tile(x, 2)[..., : int(20.59 * 512 + 1e-6)])
+
+    for window_s in (0.15, 5.0, 20.55):
+        recipe = dataclasses.replace(RECIPE, sfreq_hz=200, window_s=window_s, stride_s=window_s)
+        if window_s < 20:
+            ready = prepare(Odd(cohort.root), "windows", recipe, tmp_path)
+            assert len(ready.x) == len(ready.clips)
+            assert (ready.ends <= 1 + 1e-9).all()
+        else:
+            with pytest.raises(BadInput, match="not one window"):
+                prepare(Odd(cohort.root), "windows", recipe, tmp_path)
+
+
+def test_processes_end_with_the_one_that_started_them(tmp_path):
+    program = """
+import os, sys, time
+from joblib.externals.loky import get_reusable_executor
+from valence.subjects_converted import end_with_parent
+pool = get_reusable_executor(max_workers=2, initializer=end_with_parent, initargs=(os.getpid(),))
+print(*{pool.submit(os.getpid).result() for _ in range(20)}, flush=True)
+time.sleep(60)
+"""
+    started = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=pythonpath())
+    workers = [int(pid) for pid in started.stdout.readline().split()]
+    started.kill()
+    started.wait()
+    deadline = time.monotonic() + 30
+    while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in workers):
+        assert time.monotonic() < deadline, "a worker lives on"
+        time.sleep(0.1)
+
+
+def test_processes_never_hold_more_subjects_than_they_work_on(cohort, tmp_path, monkeypatch):
+    """One subject is taken, and the others wait: a slow disk must not fill the memory."""
+    started = []
+    pool = SimpleNamespace(
+        submit=lambda function, *given: (started.append(given[1]), SimpleNamespace(result=lambda: given[1]))[1]
+    )
+    monkeypatch.setattr(conversion, "get_reusable_executor", lambda **_: pool)
+    found = conversion.converted(cohort, [f"sub{number}" for number in range(40)], "windows", RECIPE, 2)
+    assert [next(found), len(started), next(found), len(started)] == ["sub0", 3, "sub1", 4]
 
 
 def test_a_data_set_from_outside_is_checked_too(cohort, tmp_path):
@@ -340,7 +458,7 @@ def test_a_part_of_a_split_gets_the_samples_that_lie_within_it(cohort, tmp_path)
     assert set(ready.subjects[some]) == {1}
     assert set(ready.clips[some]) == {4, 9}
     whole = prepare(cohort, "de", RECIPE, tmp_path)
-    with pytest.raises(BadInput, match=r"no sample[\s\S]*de_window_s"):
+    with pytest.raises(BadInput, match=r"no sample[\s\S]*--de-window-s"):
         rows_of(whole, Part((), (), 0, 0.5))
 
 
@@ -384,7 +502,7 @@ from pathlib import Path
 import numpy as np
 from valence.cell import Recipe
 from valence.datasets.faced import Faced
-from valence.faced_files import write_array
+from valence.faced_writing import write_array
 from valence.prepared import prepare
 root = Path(sys.argv[1])
 x = np.random.default_rng(0).normal(scale=10, size=(28, 32, 7500)).astype(np.float32)

@@ -129,11 +129,11 @@ def part(subjects: str, clips=EVERY_CLIP, start=0.0, stop=1.0) -> Part:
 
 
 def test_parts_that_share_a_sample_cannot_be_made():
-    with pytest.raises(AssertionError, match="train and test share"):
+    with pytest.raises(BadInput, match="train and test share"):
         Split("wrong", part("ab"), part("c"), part("a"))
-    with pytest.raises(AssertionError, match="validation has no subject"):
+    with pytest.raises(BadInput, match="validation has no subject"):
         Split("wrong", part("ab"), part(""), part("c"))
-    with pytest.raises(AssertionError, match="train and validation share"):
+    with pytest.raises(BadInput, match="train and validation share"):
         Split("wrong", part("a", stop=0.6), part("a", start=0.5), part("b"))
     Split("right", part("ab", [0, 1]), part("ab", [2]), part("ab", [3]))
 

@@ -1,16 +1,18 @@
-"""Recordings: the contract of a data set. Facts are class attributes; whatever is read is checked before it is used.
+"""Recordings: the contract of a data set. Facts are class attributes; they and whatever is read are checked before use.
 
 In: the folder of a data set. Out: one subject at a time, the EEG of its clips in µV or their band features.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
+from valence.dataset_checks import check_band_features, check_clips, check_files, check_microvolts
+from valence.dataset_facts import check_facts
 from valence.errors import BadInput
 from valence.features import Band
 from valence.processing import Processing
@@ -18,10 +20,6 @@ from valence.registry import unknown_name
 
 INPUTS = ("windows", "de", "psd")
 """what a data set may hold: signals, differential entropy in bands, power in bands"""
-PLAUSIBLE_RMS_UV = (0.05, 5_000.0)
-"""range of the median root mean square of a subject's channels; volts or counts fall outside"""
-LARGEST = float(np.finfo(np.float32).max)
-"""float64 values beyond it would become infinite on conversion"""
 
 
 @dataclass(frozen=True)
@@ -88,8 +86,25 @@ class Dataset(ABC):
     standard_split: ClassVar[tuple[Part, Part, Part] | None] = None
     """training, validation and test as the field splits this data set; None where it has no such habit"""
     default_processing: ClassVar[Processing] = Processing()
+    makes: ClassVar[tuple[str, ...]] = ()
+    """inputs that `make` can write where no folder is given; a data set of recordings makes none"""
+
+    @classmethod
+    def make(
+        cls,
+        root: Path,
+        *,
+        world: str = "",
+        n_subjects: int | None = None,
+        inputs: tuple[str, ...] = (),
+        workers: int | None = None,
+        on_subject: Callable[[int, int], object] | None = None,
+    ) -> Path:
+        """Write recordings into a folder, or find them written, for a data set that makes its own."""
+        raise NotImplementedError(f"{cls.name} is recorded, not made")
 
     def __init__(self, root: Path | None, *, processing: Processing | None = None):
+        check_facts(type(self))
         if root is None:
             raise BadInput(
                 f"data set {self.name}: no folder given",
@@ -97,7 +112,12 @@ class Dataset(ABC):
                 do="name it with --data-root",
             )
         self.processing = self.default_processing if processing is None else processing
-        self.root = Path(root).expanduser().resolve()
+        try:
+            self.root = Path(root).expanduser().resolve()
+        except RuntimeError as error:  # a link to itself, or ~ of nobody
+            raise BadInput(
+                f"{root}: {error}", allowed=f"the folder of {self.name}", do="correct --data-root"
+            ) from error
         if not self.root.is_dir():
             raise BadInput(
                 f"{self.root}: {'not a folder' if self.root.exists() else 'no such folder'}",
@@ -114,6 +134,10 @@ class Dataset(ABC):
     def files(self, input: str) -> dict[str, tuple[Path, ...]]:
         """Every source file of each subject, sorted by subject."""
 
+    def shared_files(self) -> tuple[Path, ...]:
+        """Files on disk that decide what is read, beside those of each subject: tables on all of them."""
+        return ()
+
     @abstractmethod
     def cohort(self, subject: str) -> int:
         """Recording campaign of a subject; equipment and raters differ between campaigns."""
@@ -122,12 +146,15 @@ class Dataset(ABC):
     def read(self, subject: str, input: str) -> Recording:
         """The clips of one subject, µV; `load` checks them."""
 
-    def recording_sfreq(self, subject: str) -> float:
-        """Samples per second of the original recording, Hz."""
-        return self.sfreq
+    def recording_sfreq(self, subject: str) -> float | None:
+        """Samples per second of the original recording, Hz; None where it is not known."""
+        return None
 
     def presentation(self, subject: str) -> np.ndarray | None:
-        """Rank, from 0, at which each clip was shown: int, (n_clips,), -1 where it was not; None where not known."""
+        """Rank, from 0, at which each clip was shown: int, (n_clips,); None where not known.
+
+        -1 where a clip was not shown, and for all clips where the place of some cannot be told.
+        """
         return None
 
     def ratings(self) -> np.ndarray | None:
@@ -152,7 +179,7 @@ class Dataset(ABC):
 
     def subjects(self, input: str) -> tuple[str, ...]:
         """Names of the subjects on disk, sorted."""
-        return tuple(self.files(input))
+        return tuple(check_files(self.files(input), name=self.name))
 
     def load(self, subject: str, input: str) -> Recording:
         """One subject, checked.
@@ -165,15 +192,17 @@ class Dataset(ABC):
         ------
         BadInput : naming file, subject, clip (from 1) and channel of the first value that cannot be used.
         """
-        files = self.files(input)
+        files = check_files(self.files(input), name=self.name)
         if subject not in files:
             raise unknown_name("subject", subject, list(files))
         found = self.read(subject, input)
         tail = () if input == "windows" else (len(self.bands),)
-        source = files[subject][0]
-        check_clips(found, lengths=self.lengths(input), tail=tail, ch_names=self.ch_names, subject=subject, file=source)
+        told: dict[str, Any] = {"ch_names": self.ch_names, "subject": subject, "file": files[subject][0]}
+        check_clips(found, lengths=self.lengths(input), tail=tail, **told)
         if input == "windows":
-            check_microvolts(found.clips, ch_names=self.ch_names, subject=subject, file=source)
+            check_microvolts(found.clips, **told)
+        else:
+            check_band_features(found.clips, input=input, bands=self.bands, **told)
         if isinstance(found.clips, np.ndarray):
             return Recording(_own(found.clips), found.repairs)
         return Recording([_own(clip) for clip in found.clips], found.repairs)
@@ -181,72 +210,3 @@ class Dataset(ABC):
 
 def _own(array: np.ndarray) -> np.ndarray:
     return np.require(array, dtype=np.float32, requirements=("C", "W"))
-
-
-def check_clips(
-    found: Recording,
-    *,
-    lengths: Sequence[int],
-    tail: tuple[int, ...],
-    ch_names: tuple[str, ...],
-    subject: str,
-    file: Path,
-) -> None:
-    """Raise BadInput unless every clip is of finite floats and of its shape, (n_chans, length, *tail).
-
-    A clip may be empty, (n_chans, 0, *tail), where a repair says so.
-    """
-    if len(found.clips) != len(lengths):
-        raise BadInput(
-            f"{file}: {subject} has {len(found.clips)} clips",
-            allowed=f"{len(lengths)} clips",
-            do="fetch the file again, or convert it to the published shape",
-        )
-    n_bad, first = 0, None
-    for number, (clip, length) in enumerate(zip(found.clips, lengths, strict=True)):
-        empty = bool(found.repairs) and clip.shape[1:2] == (0,)
-        shape = (len(ch_names), 0 if empty else length, *tail)
-        if clip.shape != shape or clip.dtype.kind != "f":
-            raise BadInput(
-                f"{file}: {subject}, clip {number + 1}, has shape {clip.shape} of {clip.dtype}",
-                allowed=f"shape {shape} of float32 or float64",
-                do="fetch the file again, or convert it to the published shape",
-            )
-        if clip.size and not float(np.abs(clip).max()) <= LARGEST:
-            bad = ~(np.abs(clip) <= LARGEST)
-            first = first or (number, int(np.argwhere(bad)[0][0]), clip[bad][0])
-            n_bad += int(bad.any(axis=tuple(range(1, clip.ndim))).sum())
-    if first:
-        number, channel, value = first
-        raise BadInput(
-            f"{file}: {subject}, clip {number + 1}, channel {ch_names[channel]} holds {value}"
-            f" (as do {n_bad} of {len(lengths) * len(ch_names)} channels and clips in all)",
-            allowed="finite numbers",
-            do="interpolate the channel, or remove the subject's file",
-        )
-
-
-def check_microvolts(
-    clips: Sequence[np.ndarray] | np.ndarray, *, ch_names: tuple[str, ...], subject: str, file: Path
-) -> None:
-    """Raise BadInput where signals, (n_chans, n_times) a clip, cannot be EEG in µV, or a channel never varies."""
-    low, high = PLAUSIBLE_RMS_UV
-    sd = np.array([clip.std(axis=-1) for clip in clips if clip.size])
-    if not sd.size:
-        raise BadInput(
-            f"{file}: {subject} has no clip with a recording", allowed="1 or more", do="remove the subject's files"
-        )
-    rms = float(np.median(sd))
-    if not low <= rms <= high:
-        raise BadInput(
-            f"{file}: {subject} has a median root mean square of {rms:.3g}",
-            allowed=f"{low:g} to {high:g} µV",
-            do="convert the recording to µV (1 V is 1,000,000 µV), or remove the subject's file",
-        )
-    flat = np.flatnonzero((sd == 0).all(axis=0))
-    if flat.size:
-        raise BadInput(
-            f"{file}: {subject}: flat in every clip: {', '.join(ch_names[channel] for channel in flat)}",
-            allowed="channels that vary",
-            do="interpolate the channel (a processing with interpolate='detected'), or remove the subject's file",
-        )

@@ -20,7 +20,7 @@ from valence.errors import BadInput
 from valence.faced_files import FOLDERS, N_COHORT_1, N_SUBJECTS, FacedFiles, listing, subject_name
 from valence.once import build_once
 from valence.processing import Processing
-from valence.worlds import World
+from valence.worlds import World, find_world
 
 FORMAT = 2
 """raised whenever the same settings would give other signals: older cohorts are then not taken for them"""
@@ -34,6 +34,34 @@ class Simulated(FacedFiles):
     url = "https://mne.tools (forward model)"
     licence = "made here; no restriction"
     doi = "10.3389/fnins.2013.00267"
+    makes = ("windows", "de")
+
+    @classmethod
+    def make(
+        cls,
+        root: Path,
+        *,
+        world: str = "",
+        n_subjects: int | None = None,
+        inputs: tuple[str, ...] = ("windows", "de"),
+        workers: int | None = None,
+        on_subject: Callable[[int, int], object] | None = None,
+    ) -> Path:
+        """Write a cohort, or find it written; of a named world where one is named."""
+        if not world:
+            n_subjects = 12 if n_subjects is None else n_subjects
+            return write_cohort(root, n_subjects=n_subjects, inputs=inputs, max_workers=workers, on_subject=on_subject)
+        row = find_world(world)
+        own = n_subjects in (None, row.n_subjects)
+        return write_cohort(
+            root,
+            n_subjects=row.n_subjects if n_subjects is None else n_subjects,
+            world=row.world,
+            parts=row.parts if own else None,
+            inputs=inputs,
+            max_workers=workers,
+            on_subject=on_subject,
+        )
 
     def __init__(self, root: Path | None, *, processing: Processing | None = None):
         super().__init__(root, processing=processing)
