@@ -169,8 +169,8 @@ def positive(value: float, option: str) -> float:
 
 def path_of(text: str, option: str, *, base: Path | None = None) -> Path:
     """A path from a user. Raises BadInput for one that no file system takes."""
-    if not text.strip():
-        raise BadInput(f"{option} is empty", allowed="a path", do="give one, or leave the option out")
+    if not text.strip() or "\0" in text:
+        raise BadInput(f"{option} {text!r}", allowed="a path", do="give one, or leave the option out")
     try:
         path = ((base or Path.cwd()) / Path(text).expanduser()).absolute()
         path.exists()
