@@ -173,7 +173,7 @@ def test_a_users_loss_in_one_file_failing_explained_and_retried(job, de_root, tm
         (("--split", "half"), "unknown split"),
         (("--engine", "steam"), "unknown engine"),
         (("--classifiers", ","), "names nothing"),
-        (("--data-root", ""), "is empty"),
+        (("--data-root", ""), "--data-root ''"),
         (("--data-root", __file__), "not a folder"),
         (("--out", __file__), "is a file"),
         (("--out", f"{__file__}/sub"), "is a file"),
