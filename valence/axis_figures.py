@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from valence.cache import write_whole
+from valence.label_places import place_labels
 from valence.stories import NEGATIVE, POSITIVE
 
 if TYPE_CHECKING:
@@ -22,6 +23,11 @@ BLUE, ORANGE, GREEN, PURPLE, GREY = "#2f7fd1", "#cf7500", "#0b9a73", "#b05fc0", 
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#c23b4e", "#5a6fbf", "#8a7a2b", "#3aa6b9", "#9a5a3c", "#555555")
 SYMBOLS = ("o", "D", "s", "^", "v", "P", "X", "<", ">", "h")
 WIDTH_IN = 8.0
+CHARACTER_IN = 0.078
+"""width of a letter of a name"""
+MOST_IN_FULL = 4
+"""LLMs and encoders; of more, the figure of validity has only the predictors in MAIN"""
+MAIN = ("axis", "probe", "probe after projecting out", "sentence prototypes", "NLI")
 RANGES = {"random directions": "random directions, 95 % of them"}
 """predictors whose bar is no interval of one number"""
 
@@ -64,7 +70,8 @@ def positions(table: pd.DataFrame, axes: pd.DataFrame) -> "Figure":
             panel.scatter(faint["position"], faint["second"], s=6, color=colour, alpha=0.16, linewidths=0)
             classes = rows[(rows["level"] == "class") & rows["emotion"].isin(names)]
             panel.scatter(classes["position"], classes["second"], s=46, color=colour, marker=symbol, zorder=3)
-        _label_points(panel, rows[rows["level"] == "class"])
+        _frame(panel, rows)
+        _label_points(panel, rows[rows["level"] == "class"], width_in=WIDTH_IN / 2 - 0.8)
         facts = axes[axes["llm"] == llm].iloc[0]
         panel.set_title(
             f"{llm}, layer {facts['layer']} of {facts['n_layers'] - 1}: {100 * facts['explained_variance']:.0f} % "
@@ -78,27 +85,32 @@ def positions(table: pd.DataFrame, axes: pd.DataFrame) -> "Figure":
     return figure
 
 
-def _label_points(panel: Any, classes: pd.DataFrame) -> None:
-    """Names beside their points, pushed apart upwards where two would overlap."""
-    low, high = panel.get_ylim()
-    left, right = panel.get_xlim()
-    placed: list[tuple[float, float]] = []
-    for row in classes.sort_values("second").itertuples():
-        height = row.second
-        while any(
-            abs(x - row.position) < 0.17 * (right - left) and abs(y - height) < 0.045 * (high - low) for x, y in placed
-        ):
-            height += 0.012 * (high - low)
-        placed.append((row.position, height))
-        flip = row.position > left + 0.8 * (right - left)
+def _frame(panel: Any, rows: pd.DataFrame) -> None:
+    """Limits that hold all classes and nine in ten paraphrases: a few far ones would press the classes together."""
+    for column, set_limits in (("position", panel.set_xlim), ("second", panel.set_ylim)):
+        classes, texts = (rows[rows["level"] == level][column] for level in ("class", "paraphrase"))
+        ends = [*texts.quantile([0.05, 0.95]).dropna(), classes.min(), classes.max()]
+        margin = 0.12 * (max(ends) - min(ends))
+        set_limits(min(ends) - margin, max(ends) + margin)
+
+
+def _label_points(panel: Any, classes: pd.DataFrame, *, width_in: float) -> None:
+    """Names beside their points, with a line to those that had to be moved."""
+    points = classes[["position", "second"]].to_numpy()
+    shares = panel.transAxes.inverted().transform(panel.transData.transform(points))
+    widths = [CHARACTER_IN * len(name) / width_in for name in classes["name"]]
+    for name, point, share, (x, y, side) in zip(classes["name"], points, shares, place_labels(shares, widths)):
+        moved = {"arrowprops": {"arrowstyle": "-", "color": GREY, "linewidth": 0.6}} if abs(y - share[1]) > 1e-9 else {}
         panel.annotate(
-            row.name,
-            (row.position, row.second),
-            xytext=(row.position + (-1 if flip else 1) * 0.02 * (right - left), height),
-            ha="right" if flip else "left",
+            name,
+            point,
+            xytext=(x, y),
+            textcoords="axes fraction",
+            ha=side,
             va="center",
             fontsize=9,
             zorder=4,
+            **moved,
         )
 
 
@@ -173,6 +185,8 @@ def validity(table: pd.DataFrame) -> "Figure | None":
     rows = rows[rows["dimension"] == "valence"]
     if rows.empty:
         return None
+    if rows["llm"].nunique() > MOST_IN_FULL:
+        rows = rows[rows["predictor"].isin(MAIN)]
     benchmarks = list(dict.fromkeys(rows["benchmark"]))
     labels = list(dict.fromkeys(zip(rows["llm"], rows["predictor"], strict=True)))
     figure, panels = _panels(len(benchmarks), columns=1, height=0.6 + 0.2 * len(labels), width=WIDTH_IN)

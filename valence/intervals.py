@@ -115,11 +115,16 @@ def correlation(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def partial_correlation(x: np.ndarray, y: np.ndarray, given: np.ndarray) -> float:
-    """r of x and y, (n,), after a straight line in `given`, (n,), is taken from both; nan below four points."""
+    """r of x and y, (n,), after a straight line in `given`, (n,), is taken from both.
+
+    nan below four points, and where nothing is left of one of the two.
+    """
     if len(x) < 4:
         return float("nan")
     basis = np.column_stack([np.ones(len(given)), given])
     rest = [values - basis @ np.linalg.lstsq(basis, values, rcond=None)[0] for values in (x, y)]
+    if any(np.ptp(left) < 1e-9 * np.ptp(values) for left, values in zip(rest, (x, y), strict=True)):
+        return float("nan")
     return correlation(*rest)
 
 

@@ -125,6 +125,7 @@ def test_partial_correlation_is_that_of_two_regressions():
     rest = [sm.OLS(values, sm.add_constant(given)).fit().resid for values in (x, y)]
     assert partial_correlation(x, y, given) == pytest.approx(np.corrcoef(*rest)[0, 1])
     assert np.isnan(partial_correlation(x[:3], y[:3], given[:3]))
+    assert np.isnan(partial_correlation(x, 3 * given - 1, given)), "nothing is left of the second"
 
 
 def test_clip_positions_and_what_words_explain_of_them():

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from valence import axis_figures
+from valence.label_places import place_labels
 from valence.stories import EMOTIONS
 
 
@@ -89,10 +90,31 @@ def test_nine_emotions_lie_where_the_table_says_and_are_named(tables):
     expected = rows[["position", "second"]].to_numpy()
     assert sorted(map(tuple, np.round(drawn, 9))) == sorted(map(tuple, np.round(expected, 9)))
     assert {label.get_text() for label in panel.texts} == set(EMOTIONS)
-    places = rows.set_index("name")["position"]
-    assert all(abs(label.xyann[0] - places[label.get_text()]) < 0.25 for label in panel.texts)
-    spots = [(label.xyann[0], label.xyann[1]) for label in panel.texts]
-    assert len(set(spots)) == len(EMOTIONS)
+    at = {label.get_text(): label.xy for label in panel.texts}
+    for row in rows.itertuples():
+        assert tuple(at[row.name]) == (row.position, row.second)
+
+
+def test_names_lie_on_no_name_and_no_point():
+    random = np.random.default_rng(0)
+    for _ in range(30):
+        points = random.uniform(0.1, 0.9, (9, 2))
+        widths = [0.02 * len(name) for name in EMOTIONS]
+        boxes = []
+        for (x, y, side), width in zip(place_labels(points, widths), widths, strict=True):
+            left = x if side == "left" else x - width
+            boxes.append((left, y - 0.02, left + width, y + 0.02))
+            assert left > -1e-9
+            assert left + width < 1 + 1e-9
+        for index, (left, bottom, right, top) in enumerate(boxes):
+            assert not any(left < x < right and bottom < y < top for x, y in points)
+            for other in boxes[:index]:
+                assert right <= other[0] or other[2] <= left or top <= other[1] or other[3] <= bottom
+
+
+def test_equal_points_have_names_apart():
+    places = place_labels(np.full((4, 2), 0.5), [0.1] * 4)
+    assert len(set(places)) == 4
 
 
 def test_heat_map_has_the_same_texts_above_and_other_sets_below(tables):
