@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from valence.datasets.base import PLAUSIBLE_RMS_UV
+from valence.dataset_checks import PLAUSIBLE_RMS_UV
 from valence.errors import BadInput
 from valence.faced_bdf import CH_NAMES, N_COMMON, open_bdf, standard_name
 from valence.faced_stimuli import STIMULI
@@ -31,7 +31,7 @@ TAIL_S = 30.0
 DURATION_TOLERANCE_S = 1.0
 """the 3,444 published spans differ by -0.5 to 0.9 s from the durations of the clips, but for the longer clip 22"""
 OFFICIAL = Processing(
-    name="faced", low_hz=0.05, high_hz=47.0, sfreq_hz=250.0, interpolate="detected", reference="average"
+    name="faced-official", low_hz=0.05, high_hz=47.0, sfreq_hz=250.0, interpolate="detected", reference="average"
 )
 """the authors' pipeline without its ocular ICA, whose choice of components cannot be repeated: they fixed no seed"""
 
