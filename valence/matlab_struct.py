@@ -21,6 +21,11 @@ IMAGINARY = 0x800
 NUMERIC = range(6, 16)
 """classes of arrays that hold numbers, double to uint64"""
 MOST_UNPACKED = 10_000_000
+"""bytes of all arrays of a file together that nobody asked for; the file itself may be as large"""
+MOST_ARRAYS = 1_000
+"""in a file, other elements included"""
+MOST_FIELDS = 100
+"""of a structure"""
 
 
 class NotReadableError(ValueError):
@@ -67,6 +72,8 @@ def read_numbers(path: Path, *, shape: tuple[int, ...]) -> np.ndarray:
         _, sizes, name = _header(_elements(body, order), order)
         if len(sizes) == len(shape):
             found.append((name, sizes, body, order))
+        if len(found) > 1:
+            break
     if len(found) != 1 or found[0][1] != shape:
         told = ", ".join(f"{name} {sizes}" for name, sizes, *_ in found) or f"none of {len(shape)} dimensions"
         raise NotReadableError(f"arrays: {told}")
@@ -75,24 +82,31 @@ def read_numbers(path: Path, *, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _arrays(path: Path, most_unpacked: int) -> Iterator[tuple[bytes, str]]:
-    """Each array of a file, unpacked, and the byte order."""
+    """Each array of a file, unpacked, and the byte order; at most `most_unpacked` bytes in the file, and unpacked."""
+    if (size := path.stat().st_size) > most_unpacked:
+        raise NotReadableError(f"it has {size:,} bytes, at most {most_unpacked:,} are read")
     data = path.read_bytes()
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if len(data) < 128 or order is None or data.startswith(b"MATLAB 7.3"):
         raise NotReadableError("it is no MATLAB 5 file (saved before version 7.3, or with -v7)")
     try:
-        for kind, body in _elements(data[128:], order):
+        left = most_unpacked
+        for place, (kind, body) in enumerate(_elements(data[128:], order)):
+            if place == MOST_ARRAYS:
+                raise NotReadableError(f"it holds more than {MOST_ARRAYS:,} elements")
             if kind == COMPRESSED:
-                kind, body = next(_elements(_unpacked(body, most_unpacked), order), (0, b""))
+                unpacked = _unpacked(body, left, most_unpacked)
+                left -= len(unpacked)
+                kind, body = next(_elements(unpacked, order), (0, b""))
             if kind == MATRIX:
                 yield body, order
     except (struct.error, zlib.error, OverflowError, StopIteration) as error:
         raise NotReadableError(f"it is damaged: {error}") from error
 
 
-def _unpacked(body: bytes, most: int) -> bytes:
-    unpacked = zlib.decompressobj().decompress(body, most + 1)
-    if len(unpacked) > most:
+def _unpacked(body: bytes, left: int, most: int) -> bytes:
+    unpacked = zlib.decompressobj().decompress(body, left + 1)
+    if len(unpacked) > left:
         raise NotReadableError(f"it unpacks to more than {most:,} bytes")
     return unpacked
 
@@ -145,6 +159,8 @@ def _structures(
         if not 1 <= width <= 64:
             raise NotReadableError(f"it is damaged: names of fields have {width} bytes")
         names = [text[at : at + width].split(b"\0")[0].decode("latin-1") for at in range(0, len(text), width)]
+        if len(names) > MOST_FIELDS:
+            raise NotReadableError(f"{name} has {len(names):,} fields")
         if missing := set(fields) - set(names):
             raise NotReadableError(f"{name} has no field {', '.join(sorted(missing))}")
         found = []

@@ -1,13 +1,14 @@
 """Structures out of MATLAB files: the same numbers as scipy, and no damage ends in anything but a refusal."""
 
 import random
+import time
 
 import numpy as np
 import pytest
 import scipy.io
 
 from tests.valence import faced_recordings as world
-from valence.matlab_struct import MOST_UNPACKED, NotReadableError, read_numbers, read_structures
+from valence.matlab_struct import MOST_ARRAYS, MOST_UNPACKED, NotReadableError, read_numbers, read_structures
 
 FIELDS = ("score", "trial", "vid")
 
@@ -111,6 +112,59 @@ def test_a_file_of_another_version_and_a_bomb_are_refused(tmp_path):
     assert (tmp_path / "bomb.mat").stat().st_size < 200_000
     with pytest.raises(NotReadableError, match="unpacks to more than"):
         read_numbers(tmp_path / "bomb.mat", shape=(2, 2))
+
+
+def test_a_large_file_is_not_read(tmp_path):
+    path = tmp_path / "x.mat"
+    scipy.io.savemat(path, {"x": np.ones((4, 5))})
+    with path.open("r+b") as file:
+        file.truncate(400 * 2**20)  # sparse: zeros, which are elements of no bytes
+    for read in (
+        lambda: read_numbers(path, shape=(4, 5)),
+        lambda: read_structures(path, "After_remark", FIELDS, n=28),
+    ):
+        begin = time.perf_counter()
+        with pytest.raises(NotReadableError, match="it has 419,430,400 bytes, at most"):
+            read()
+        assert time.perf_counter() - begin < 1
+
+
+def test_a_file_of_very_many_elements_is_refused(tmp_path):
+    path = tmp_path / "x.mat"
+    scipy.io.savemat(path, {"x": np.ones((4, 5))})
+    whole = path.read_bytes()
+    path.write_bytes(whole + bytes(8 * (MOST_ARRAYS - 1)))
+    np.testing.assert_array_equal(read_numbers(path, shape=(4, 5)), np.ones((4, 5)))
+    path.write_bytes(whole + bytes(8 * MOST_ARRAYS))
+    with pytest.raises(NotReadableError, match="more than 1,000 elements"):
+        read_numbers(path, shape=(4, 5))
+
+
+def repeated(path, array, times):
+    """A file with one compressed array many times."""
+    scipy.io.savemat(path, {"x": array}, do_compression=True)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:128] + times * whole[128:])
+
+
+def test_arrays_that_unpack_to_much_together_are_refused(tmp_path):
+    """Each by itself unpacks to less than is allowed; the second one of the shape ends the reading."""
+    path = tmp_path / "x.mat"
+    repeated(path, np.zeros(MOST_UNPACKED // 32), 20)  # of two dimensions: (1, n)
+    assert path.stat().st_size < 200_000
+    with pytest.raises(NotReadableError, match="unpacks to more than"):
+        read_numbers(path, shape=(2, 3, 4))
+    with pytest.raises(NotReadableError, match="unpacks to more than"):
+        read_structures(path, "After_remark", FIELDS, n=28)
+    with pytest.raises(NotReadableError, match=r"^arrays: x \(1, 312500\), x \(1, 312500\)$"):
+        read_numbers(path, shape=(1, 7))
+
+
+def test_a_structure_of_very_many_fields_is_refused(tmp_path):
+    path = tmp_path / "x.mat"
+    scipy.io.savemat(path, {"After_remark": {f"f{number}": 1.0 for number in range(101)}})
+    with pytest.raises(NotReadableError, match="has 101 fields"):
+        read_structures(path, "After_remark", ("f0",), n=1)
 
 
 def test_damaged_numbers_never_end_the_process(tmp_path):
