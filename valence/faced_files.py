@@ -1,4 +1,4 @@
-"""Recordings: FACED's files as published, for every data set that keeps to them. Facts, names, reading and writing.
+"""Recordings: FACED's files as published, for every data set that keeps to them. Facts, names and reading.
 
 In: a folder with `Processed_data/subXXX.pkl`, `EEG_Features/DE/subXXX.pkl.pkl`, `EEG_Features/PSD`, or several of them.
 Out: arrays of one subject.
@@ -6,12 +6,15 @@ Chen et al. 2023, Scientific Data 10:740, doi 10.1038/s41597-023-02650-w.
 """
 
 import csv
-import pickle
+import math
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from valence.dataset_checks import file_is_there
 from valence.datasets.base import Dataset, Part, Recording
 from valence.errors import BadInput
 from valence.faced_stimuli import FILMS, STIMULI, STIMULI_INFO, describe, read_stimuli
@@ -72,7 +75,8 @@ class FacedFiles(Dataset):
                 allowed="Processed_data/subXXX.pkl or EEG_Features/DE/subXXX.pkl.pkl (or .pkl, .mat; or PSD) inside it",
                 do=self._advice(),
             )
-        self._check_cohorts()
+        present = {subject for files in self._files.values() for subject in files}
+        self._recordings = checked_recordings(self.root, present)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -88,21 +92,26 @@ class FacedFiles(Dataset):
             )
         return {subject: (path,) for subject, path in self._files[input].items()}
 
-    def cohort(self, subject: str) -> int:
-        return 1 if int(subject.removeprefix("sub")) < N_COHORT_1 else 2
+    def shared_files(self) -> tuple[Path, ...]:
+        return info_files(self.root)
 
-    def recording_sfreq(self, subject: str) -> float:
-        return self._recordings.get(subject, {}).get("sfreq", self.sfreq)
+    def cohort(self, subject: str) -> int:
+        return cohort_of(subject)
+
+    def recording_sfreq(self, subject: str) -> float | None:
+        """As Recording_info.csv has it, where it is there: the files themselves are all at 250 Hz."""
+        found = self._recordings.get(subject)
+        return found.sfreq if found else None
 
     def presentation(self, subject: str) -> np.ndarray | None:
         from valence.faced_ratings import presentation, read_after_remarks  # they stand on this module
 
         path = self.root / "Data" / subject / "After_remarks.mat"
-        return presentation(read_after_remarks(path, subject=subject), subject) if path.is_file() else None
+        return presentation(read_after_remarks(path, subject=subject), subject) if file_is_there(path) else None
 
     def clip_descriptions(self) -> tuple[str, ...]:
         path = self.root / STIMULI_INFO
-        return describe(read_stimuli(path) if path.is_file() else STIMULI)
+        return describe(read_stimuli(path) if file_is_there(path) else STIMULI)
 
     def read(self, subject: str, input: str) -> Recording:
         path = self._files[input][subject]
@@ -117,7 +126,10 @@ class FacedFiles(Dataset):
     def _find(self, input: str) -> dict[str, Path]:
         """Subject to file, sorted. A file that means to be a subject and is not named like one is an error."""
         found: dict[str, Path] = {}
-        for path in sorted((self.root / FOLDERS[input]).glob("[sS]ub*")):
+        folder = self.root / FOLDERS[input]
+        if (folder.is_symlink() or folder.exists()) and not folder.is_dir():
+            raise BadInput(f"{folder}: not a folder", allowed="a folder of files", do="fetch it again, or remove it")
+        for path in sorted(folder.glob("[sS]ub*")):
             match = _SUBJECT_FILE.fullmatch(path.name)
             if match is None or int(match[2]) >= N_SUBJECTS:
                 raise BadInput(
@@ -131,7 +143,8 @@ class FacedFiles(Dataset):
                     allowed="one file a subject",
                     do="move one of them elsewhere",
                 )
-            found[match[1]] = path
+            if file_is_there(path):
+                found[match[1]] = path
         return found
 
     def _advice(self) -> str:
@@ -140,34 +153,54 @@ class FacedFiles(Dataset):
                 return f"give {parent}, the folder above"
         return f"name the folder that holds them, or fetch {self.name} from {self.url}"
 
-    def _check_cohorts(self) -> None:
-        """Compare Recording_info.csv with the rule, where the file is there: who has renamed files learns it here."""
-        path = self.root / RECORDING_INFO
-        self._recordings = read_recordings(path) if path.is_file() else {}
-        for subject in sorted({subject for files in self._files.values() for subject in files}):
-            told = self._recordings.get(subject, {}).get("cohort", self.cohort(subject))
-            if told != self.cohort(subject):
-                raise BadInput(
-                    f"{path}: {subject} is of cohort {told:g}",
-                    allowed=f"cohort {self.cohort(subject)}: subjects 000 to 060 are cohort 1, 061 to 122 cohort 2",
-                    do="restore the published file names and table",
-                )
+
+@dataclass(frozen=True)
+class RecordingInfo:
+    """What Recording_info.csv says of the original recording of a subject."""
+
+    cohort: int
+    sfreq: float | None
+    """samples per second, Hz; None where the table has no rate"""
+    unit: str
+    """as it is there; "" where the table has none"""
 
 
-def read_recordings(path: Path) -> dict[str, dict[str, float]]:
-    """Cohort, and where the table has it sfreq (Hz), of each subject in Recording_info.csv.
+def cohort_of(subject: str) -> int:
+    """Recording campaign, 1 or 2, of a subject by its published number."""
+    return 1 if int(subject.removeprefix("sub")) < N_COHORT_1 else 2
 
-    Raises BadInput where encoding, columns or values are wrong.
+
+def info_files(root: Path) -> tuple[Path, ...]:
+    """Recording_info.csv, where it is there."""
+    path = root / RECORDING_INFO
+    return (path,) if file_is_there(path) else ()
+
+
+def checked_recordings(root: Path, subjects: Iterable[str]) -> dict[str, RecordingInfo]:
+    """What Recording_info.csv says, by subject; empty where it is not there.
+
+    Raises BadInput where a subject is of another cohort than its number has: who has renamed files learns it here.
     """
+    found = {subject: info for path in info_files(root) for subject, info in read_recordings(path).items()}
+    for subject in sorted(subjects):
+        if subject in found and found[subject].cohort != cohort_of(subject):
+            raise BadInput(
+                f"{root / RECORDING_INFO}: {subject} is of cohort {found[subject].cohort}",
+                allowed=f"cohort {cohort_of(subject)}: subjects 000 to 060 are cohort 1, 061 to 122 cohort 2",
+                do="restore the published file names and table",
+            )
+    return found
+
+
+def read_recordings(path: Path) -> dict[str, RecordingInfo]:
+    """Recording_info.csv, by subject. Raises BadInput where encoding, columns or values are wrong."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             table = list(csv.DictReader(file))
-        rows = [{str(key).strip(): str(value).strip() for key, value in row.items()} for row in table]
-        found = {}
-        for row in rows:
-            found[row["sub"]] = {"cohort": float(int(row["Cohort"]))}
-            if row.get("Sample_rate"):
-                found[row["sub"]]["sfreq"] = float(row["Sample_rate"])
+        rows = [{str(key).strip(): str(value or "").strip() for key, value in row.items()} for row in table]
+        found = {row["sub"]: _info(row) for row in rows}
+        if not rows:
+            raise ValueError("it has no rows")
     except (OSError, KeyError, ValueError, csv.Error) as error:
         raise BadInput(
             f"{path}: {type(error).__name__} {error}",
@@ -177,6 +210,13 @@ def read_recordings(path: Path) -> dict[str, dict[str, float]]:
     if len(found) != len(rows):
         raise BadInput(f"{path}: a subject appears twice", allowed="one row a subject", do="fetch the table again")
     return found
+
+
+def _info(row: dict[str, str]) -> RecordingInfo:
+    rate = float(row["Sample_rate"]) if row.get("Sample_rate") else None
+    if rate is not None and not 0 < rate < math.inf:
+        raise ValueError(f"Sample_rate {row['Sample_rate']} of {row['sub']}")
+    return RecordingInfo(int(row["Cohort"]), rate, row.get("Unit", ""))
 
 
 def process_clips(clips: np.ndarray, processing: Processing, *, sfreq: float, ch_names: tuple[str, ...]) -> Recording:
@@ -196,23 +236,6 @@ def read_mat(path: Path, *, shape: tuple[int, ...]) -> np.ndarray:
             allowed=f"a MATLAB file (before 7.3: save with '-v7') with one array of shape {shape}",
             do="fetch the file again",
         ) from error
-
-
-def write_array(path: Path, array: np.ndarray) -> None:
-    """Write one subject as the publisher does, a pickled array; the file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        pickle.dump(array, file, protocol=4)
-    partial.replace(path)
-
-
-def write_recording_info(path: Path, cohorts: dict[str, int], *, sfreq: float) -> None:
-    """Write Recording_info.csv with the published columns, trailing blank and line ends included."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\r\n")
-        table.writerow(["sub", "Gender", "Age", "Cohort ", "Sample_rate", "Unit"])
-        table.writerows([subject, "", "", cohort, f"{sfreq:g}", "uV"] for subject, cohort in cohorts.items())
 
 
 def listing(folder: Path, most: int = 8) -> str:

@@ -10,15 +10,16 @@ the onsets of `evt.bdf` and the first sample of `data.bdf` share one clock, as t
 The order found must be the order that After_remarks.mat holds, which the experiment's program wrote by itself.
 """
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from valence.dataset_checks import file_is_there
 from valence.errors import BadInput
 from valence.faced_bdf import V_OF_MNE, read_header
 from valence.faced_clips import Span
+from valence.faced_files import read_recordings
 from valence.faced_ratings import N_CLIPS, presentation, read_after_remarks
 
 DATA, EVENTS, REMARKS = "data.bdf", "evt.bdf", "After_remarks.mat"
@@ -116,21 +117,20 @@ def check_claims(info: Path, subject: str, data: Path) -> tuple[str, ...]:
 
     Raises
     ------
-    BadInput : where the rates differ (files of two subjects were swapped), or the table claims an unknown unit.
+    BadInput : where the rates differ (files of two subjects were swapped), the table cannot be read, or it claims an
+        unknown unit.
     """
-    if not info.is_file():
+    claim = read_recordings(info).get(subject) if file_is_there(info) else None
+    if claim is None:
         return ()
-    with info.open(encoding="utf-8-sig", newline="") as file:
-        rows = [{str(key).strip(): str(value).strip() for key, value in row.items()} for row in csv.DictReader(file)]
-    claim = next((row for row in rows if row.get("sub") == subject), {})
     header = read_header(data)
-    if claim.get("Sample_rate") and float(claim["Sample_rate"]) != header.sfreq:
+    if claim.sfreq is not None and claim.sfreq != header.sfreq:
         raise BadInput(
-            f"{data}: {header.sfreq:g} Hz, and {info.name} has {claim['Sample_rate']} Hz for {subject}",
+            f"{data}: {header.sfreq:g} Hz, and {info.name} has {claim.sfreq:g} Hz for {subject}",
             allowed="one sampling rate",
             do="restore the published names of folders: this is another subject's recording",
         )
-    unit = claim.get("Unit", "")
+    unit = claim.unit
     if unit and unit not in ("V", *V_OF_MNE):
         raise BadInput(f"{info}: {subject} has unit {unit!r}", allowed="V or uV", do="fetch the table again")
     makes = "V" if set(header.units) & set(V_OF_MNE) else "uV"

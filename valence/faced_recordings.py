@@ -10,11 +10,20 @@ from pathlib import Path
 
 import numpy as np
 
+from valence.dataset_checks import file_is_there
 from valence.datasets.base import Dataset
 from valence.errors import BadInput
 from valence.faced_bdf import CH_NAMES, read_header
 from valence.faced_clips import OFFICIAL, at_one_rate
-from valence.faced_files import MEAN_VALENCE, N_COHORT_1, N_SUBJECTS, FacedFiles, listing
+from valence.faced_files import (
+    MEAN_VALENCE,
+    N_SUBJECTS,
+    FacedFiles,
+    checked_recordings,
+    cohort_of,
+    info_files,
+    listing,
+)
 from valence.faced_stimuli import describe
 from valence.processing import Processing
 
@@ -38,11 +47,12 @@ class FacedRecordings(Dataset):
     bands = FacedFiles.bands
     block_clips = FacedFiles.block_clips
     standard_split = FacedFiles.standard_split
-    processing = OFFICIAL
+    default_processing = OFFICIAL
 
     def __init__(self, root: Path | None, *, processing: Processing | None = None):
-        super().__init__(root, processing=at_one_rate(processing or OFFICIAL))
+        super().__init__(root, processing=at_one_rate(processing or self.default_processing))
         self._files = self._find()
+        checked_recordings(self.root, self._files)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -58,8 +68,11 @@ class FacedRecordings(Dataset):
             )
         return dict(self._files)
 
+    def shared_files(self) -> tuple[Path, ...]:
+        return info_files(self.root)
+
     def cohort(self, subject: str) -> int:
-        return 1 if int(subject.removeprefix("sub")) < N_COHORT_1 else 2
+        return cohort_of(subject)
 
     def recording_sfreq(self, subject: str) -> float:
         return read_header(self._files[subject][0]).sfreq
@@ -80,31 +93,52 @@ class FacedRecordings(Dataset):
         """Files that a subject needs: the recording, and what belongs beside it."""
 
     def _find(self) -> dict[str, tuple[Path, ...]]:
-        """Files of each subject that has a recording, sorted. One that lacks a file beside it is an error."""
-        found = {}
+        """Files of each subject, sorted. A folder that lacks any of its files is an error: none is passed over."""
+        found: dict[str, tuple[Path, ...]] = {}
+        silent = []
         for folder in sorted(self.folders()):
-            match = _SUBJECT.fullmatch(folder.name)
-            if not match or int(match[1]) >= N_SUBJECTS:
+            subject = _subject(folder)
+            if subject in found:
                 raise BadInput(
-                    f"{folder}: not the name of a subject's folder",
-                    allowed=f"the published names, 000 to {N_SUBJECTS - 1:03d}",
-                    do="rename the folder, or move it elsewhere",
+                    f"{folder}: {subject} is there twice", allowed="one folder a subject", do="move one of them"
                 )
-            recording, *beside = self.needed(folder)
-            if not recording.is_file():
-                continue  # its ratings can be read all the same
-            missing = [path.name for path in beside if not path.is_file()]
+            files = self.needed(folder)
+            if not file_is_there(files[0]):
+                silent.append(folder.name)
+                continue
+            missing = [path.name for path in files[1:] if not file_is_there(path)]
             if missing:
                 raise BadInput(
-                    f"{recording}: no {' and no '.join(missing)} beside it",
-                    allowed=f"the recording with {', '.join(path.name for path in beside)}",
+                    f"{files[0]}: no {' and no '.join(missing)} beside it",
+                    allowed=f"the recording with {', '.join(path.name for path in files[1:])}",
                     do="fetch them, or move the subject's folder elsewhere",
                 )
-            found[f"sub{match[1]}"] = (recording, *beside)
+            found[subject] = files
         if not found:
             raise BadInput(
                 f"{self.root}: no signals: no {self.needed(Path('SUBJECT'))[0]}; the folder holds {listing(self.root)}",
                 allowed="a folder with recordings; from their tables alone, valence.faced_ratings reads the ratings",
                 do=f"fetch the recordings from {self.url}, or correct the folder",
             )
+        if silent:
+            raise BadInput(
+                f"{self.root}: no recording in {len(silent)} of {len(silent) + len(found)} folders of subjects:"
+                f" {', '.join(silent)}",
+                allowed=f"{self.needed(Path('SUBJECT'))[0]} for every folder SUBJECT",
+                do="fetch the recordings, or move these folders elsewhere",
+            )
         return found
+
+
+def _subject(folder: Path) -> str:
+    """Name of the subject whose folder this is. Raises BadInput where it is no subject's, or no folder."""
+    match = _SUBJECT.fullmatch(folder.name)
+    if not match or int(match[1]) >= N_SUBJECTS:
+        raise BadInput(
+            f"{folder}: not the name of a subject's folder",
+            allowed=f"the published names, 000 to {N_SUBJECTS - 1:03d}",
+            do="rename the folder, or move it elsewhere",
+        )
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: not a folder", allowed="a subject's folder", do="fetch it again, or remove it")
+    return f"sub{match[1]}"

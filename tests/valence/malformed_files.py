@@ -17,7 +17,7 @@ import scipy.io
 from tests.valence import faced_recordings as faced_world
 from tests.valence import malformed_pickles as pickles
 from tests.valence import seed_v_recordings as seed_v_world
-from valence.faced_files import write_array
+from valence.faced_writing import write_array
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import scipy.io
 
+from valence.dataset_facts import check_facts
 from valence.datasets import DATASETS
 from valence.datasets.faced import Faced
 from valence.errors import BadInput
-from valence.faced_files import write_array
+from valence.faced_files import RecordingInfo, read_recordings
+from valence.faced_writing import write_array
 
 DE = (28, 32, 30, 5)
 WINDOWS = (28, 32, 7500)
@@ -31,17 +33,12 @@ def add_de(root: Path, name: str = "sub000.pkl.pkl", array: np.ndarray | None = 
 @pytest.mark.parametrize("name", list(DATASETS))
 def test_facts_of_every_data_set_agree_with_each_other(name):
     kind = DATASETS[name]
+    check_facts(kind)
     assert kind.name == name
-    assert kind.url
-    assert kind.licence
-    assert kind.doi
-    assert len(set(kind.ch_names)) == len(kind.ch_names)
-    assert len(kind.class_of_clip) == kind.n_clips
-    assert set(kind.class_of_clip) == set(range(len(kind.classes)))
-    assert all(type(label) is int for label in kind.class_of_clip)
-    assert all(0 <= band.low_hz < band.high_hz <= kind.sfreq / 2 for band in kind.bands)
-    assert len(kind.clip_seconds) == len(kind.films) == kind.n_clips
-    for part in kind.standard_split or ():
+    assert all(band.high_hz <= kind.sfreq / 2 for band in kind.bands)
+    # a property where only the folder tells
+    parts = kind.standard_split if isinstance(kind.standard_split, tuple) else ()
+    for part in parts:
         assert list(part.subjects) == sorted(set(part.subjects))
         assert list(part.clips) == sorted(set(part.clips))
 
@@ -242,8 +239,57 @@ def test_a_table_of_recordings_in_another_encoding_is_refused(tmp_path, encoding
 
 def test_a_table_of_recordings_that_agrees_is_accepted(tmp_path):
     add_de(tmp_path)
+    without = Faced(tmp_path)
+    assert without.shared_files() == ()
+    assert without.recording_sfreq("sub000") is None
     (tmp_path / "Recording_info.csv").write_text("\ufeff" + HEADER + "sub000,F,21,1,1000,V\r\n", encoding="utf-8")
-    assert Faced(tmp_path).subjects("de") == ("sub000",)
+    faced = Faced(tmp_path)
+    assert faced.subjects("de") == ("sub000",)
+    assert faced.shared_files() == (tmp_path / "Recording_info.csv",)
+    assert faced.recording_sfreq("sub000") == 1000
+
+
+@pytest.mark.parametrize("rate", ["abc", "-250", "0", "nan", "inf"])
+def test_a_rate_that_is_none_is_refused(tmp_path, rate):
+    add_de(tmp_path)
+    (tmp_path / "Recording_info.csv").write_text(HEADER + f"sub000,F,21,1,{rate},V\r\n")
+    with pytest.raises(BadInput, match=rf"Recording_info\.csv: ValueError .*{rate}"):
+        Faced(tmp_path)
+
+
+def test_a_short_row_has_neither_rate_nor_unit(tmp_path):
+    path = tmp_path / "Recording_info.csv"
+    path.write_text(HEADER + "sub000,F,21,1\r\n")
+    assert read_recordings(path) == {"sub000": RecordingInfo(1, None, "")}
+
+
+def link_to_nothing(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to("gone")
+
+
+@pytest.mark.parametrize("make", [link_to_nothing, lambda path: path.mkdir(parents=True)])
+@pytest.mark.parametrize("name", ["EEG_Features/DE/sub064.pkl.pkl", "Recording_info.csv"])
+def test_what_stands_in_the_place_of_a_file_is_named(tmp_path, make, name):
+    add_de(tmp_path)
+    make(tmp_path / name)
+    with pytest.raises(BadInput, match=rf"{name}: not a file: a (link that leads nowhere|folder)"):
+        Faced(tmp_path)
+
+
+@pytest.mark.parametrize("make", [link_to_nothing, Path.touch])
+def test_what_stands_in_the_place_of_a_folder_is_named(tmp_path, make):
+    add_de(tmp_path)
+    make(tmp_path / "Processed_data")
+    with pytest.raises(BadInput, match="Processed_data: not a folder"):
+        Faced(tmp_path)
+
+
+def test_ratings_that_are_a_link_to_nothing_are_named(tmp_path):
+    add_de(tmp_path)
+    link_to_nothing(tmp_path / "Data/sub000/After_remarks.mat")
+    with pytest.raises(BadInput, match=r"After_remarks\.mat: not a file"):
+        Faced(tmp_path).presentation("sub000")
 
 
 def test_unknown_subject_and_input_are_refused_with_close_names(tmp_path):

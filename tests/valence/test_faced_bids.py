@@ -129,6 +129,31 @@ def test_a_recording_without_its_tables_is_refused(tmp_path):
     recording.unlink()
     with pytest.raises(BadInput, match="no signals"):
         FacedBids(tmp_path)
+    recording.symlink_to("../.git/annex/gone")  # as a clone leaves it before the content is fetched
+    with pytest.raises(BadInput, match=r"sub-061_.*eeg\.bdf: not a file: a link that leads nowhere"):
+        FacedBids(tmp_path)
+
+
+def test_folders_without_a_recording_and_cohorts_that_differ_are_refused(tmp_path):
+    world.write_bids_subject(tmp_path, "061", sfreq=250.0)
+    data_set = FacedBids(tmp_path)
+    assert data_set.shared_files() == ()
+    (tmp_path / "sub-062/eeg").mkdir(parents=True)
+    with pytest.raises(BadInput, match="no recording in 1 of 2 folders of subjects: sub-062"):
+        FacedBids(tmp_path)
+    (tmp_path / "sub-062/eeg").rmdir()
+    (tmp_path / "sub-062").rmdir()
+    (tmp_path / "Recording_info.csv").write_text("sub,Cohort \r\nsub061,1\r\n")
+    with pytest.raises(BadInput, match=r"Recording_info\.csv: sub061 is of cohort 1"):
+        FacedBids(tmp_path)
+
+
+def test_where_a_clip_has_no_row_no_place_in_the_order_is_known(tmp_path):
+    """The ranks of the clips after it would all be one too low."""
+    path = world.write_bids_subject(tmp_path, "061", sfreq=250.0)
+    lines = world.event_lines()
+    world.write_tsv(sidecar(path, "events.tsv"), lines[:5] + lines[6:])
+    np.testing.assert_array_equal(FacedBids(tmp_path).presentation("sub061"), [-1] * 28)
 
 
 def test_real_tables_give_all_spans(shared_data):

@@ -268,11 +268,42 @@ def test_a_folder_that_is_not_complete_is_refused(subject, tmp_path):
         with pytest.raises(BadInput, match=f"no {name} beside it"):
             FacedRaw(root)
         (tmp_path / name).rename(subject / name)
-    (subject / "data.bdf").unlink()
+    (subject / "data.bdf").rename(tmp_path / "data.bdf")
     with pytest.raises(BadInput, match="no signals"):
         FacedRaw(root)
+    for make in (lambda path: path.symlink_to("gone"), Path.mkdir):
+        make(subject / "data.bdf")
+        with pytest.raises(BadInput, match=r"sub004/data\.bdf: not a file: a (link that leads nowhere|folder)"):
+            FacedRaw(root)
+        (subject / "data.bdf").rename(tmp_path / f"was {make}".replace("/", ""))
     (root / "Data" / "sub123").mkdir()
     with pytest.raises(BadInput, match="sub123: not the name"):
+        FacedRaw(root)
+
+
+def test_folders_without_a_recording_are_not_passed_over(subject):
+    world.write_remarks(subject.with_name("sub005") / "After_remarks.mat")
+    with pytest.raises(BadInput, match=r"no recording in 1 of 2 folders of subjects: sub005"):
+        FacedRaw(subject.parents[1])
+    shutil.rmtree(subject.with_name("sub005"))
+    assert FacedRaw(subject.parents[1]).subjects("windows") == ("sub004",)
+    shutil.copytree(subject, subject.with_name("sub-004"))
+    with pytest.raises(BadInput, match="sub004 is there twice"):
+        FacedRaw(subject.parents[1])
+    shutil.rmtree(subject.with_name("sub-004"))
+    subject.with_name("sub006").symlink_to("gone")
+    with pytest.raises(BadInput, match="sub006: not a folder"):
+        FacedRaw(subject.parents[1])
+
+
+def test_the_table_of_recordings_is_a_source_and_its_cohorts_are_compared(subject):
+    root = subject.parents[1]
+    assert FacedRaw(root).shared_files() == ()
+    info = root / "Recording_info.csv"
+    info.write_text("sub,Gender,Age,Cohort ,Sample_rate,Unit\r\nsub004,F,22,1,250,uV\r\n", encoding="utf-8")
+    assert FacedRaw(root).shared_files() == (info,)
+    info.write_text("sub,Gender,Age,Cohort ,Sample_rate,Unit\r\nsub004,F,22,2,250,uV\r\n", encoding="utf-8")
+    with pytest.raises(BadInput, match=r"Recording_info\.csv: sub004 is of cohort 2"):
         FacedRaw(root)
 
 
@@ -296,6 +327,12 @@ def test_claims_of_the_table_are_compared_with_the_header(root, tmp_path):
         claim("1000", "uV")
     with pytest.raises(BadInput, match="unit 'furlong'"):
         claim("250", "furlong")
+    assert claim("", "") == ()
+    with pytest.raises(BadInput, match=r"Recording_info\.csv: ValueError .*'abc'"):
+        claim("abc", "uV")
+    info.write_bytes("sub,Cohort \r\nsub004,1\r\n".encode("utf-16"))
+    with pytest.raises(BadInput, match=r"Recording_info\.csv: UnicodeDecodeError"):
+        check_claims(info, "sub004", data)
 
 
 def test_published_table_claims_what_mne_makes_of_the_33_files_without_unit(shared_data, root):

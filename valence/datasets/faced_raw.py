@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from valence.dataset_checks import file_is_there
 from valence.datasets import DATASETS
 from valence.datasets.base import Recording
 from valence.faced_clips import read_clips, unusual_durations
@@ -40,4 +41,4 @@ class FacedRaw(FacedRecordings):
 
     def clip_descriptions(self) -> tuple[str, ...]:
         path = self.root / STIMULI_INFO
-        return describe(read_stimuli(path)) if path.is_file() else describe()
+        return describe(read_stimuli(path)) if file_is_there(path) else describe()
