@@ -1,8 +1,9 @@
 """Recordings: what FACED's subjects felt. After_remarks.mat, BIDS events or a plain table in, one table out.
 
 The table has a row for each subject and clip: subject ("sub000"), clip (from 0), rank (from 0: place at which the
-subject watched it) and twelve ratings from 0 to 7, NaN where one was not given. Sources agree; they differ in order:
-After_remarks.mat and the events are in the order of presentation and name the clip in `vid` and `video_index`.
+subject watched it, -1 where not known) and twelve ratings from 0 to 7, NaN where one was not given. Sources agree; they
+differ in order: After_remarks.mat and the events are in the order of presentation and name the clip in `vid` and
+`video_index`.
 """
 
 import csv
@@ -69,13 +70,17 @@ def _score(value: np.ndarray) -> list[float]:
 
 
 def read_bids_ratings(path: Path) -> pd.DataFrame:
-    """Ratings of one subject from a BIDS events.tsv, a row for each clip in it. Raises BadInput."""
+    """Ratings of one subject from a BIDS events.tsv, a row for each clip in it. Raises BadInput.
+
+    The rank of a clip is its place among the rows; where a row is missing, all ranks are -1, as nobody knows which.
+    """
     match = _SUBJECT.match(path.name)
     if not match:
         raise BadInput(f"{path}: no subject in its name", allowed="sub-000_task-…_events.tsv", do="restore its name")
     rows = clip_rows(path)
     subject = f"sub{match[1]}"
-    return _table([(subject, clip, rank, *_cells(row, path)) for rank, (clip, row) in enumerate(rows.items())], path)
+    table = _table([(subject, clip, rank, *_cells(row, path)) for rank, (clip, row) in enumerate(rows.items())], path)
+    return table if len(table) == N_CLIPS else table.assign(rank=-1)
 
 
 def read_ratings_table(path: Path) -> pd.DataFrame:

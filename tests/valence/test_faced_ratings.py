@@ -82,6 +82,15 @@ def test_ratings_not_given_are_missing_and_left_out_of_the_mean(tmp_path):
     pd.testing.assert_frame_equal(events, table[table["subject"] == "sub000"].reset_index(drop=True))
 
 
+def test_ratings_of_events_without_a_clip_are_read_without_ranks(tmp_path):
+    lines = world.event_lines()
+    table = read_bids_ratings(world.write_tsv(tmp_path / "sub-004_events.tsv", lines[:10] + lines[11:]))
+    assert len(table) == 27
+    assert set(table["rank"]) == {-1}
+    np.testing.assert_array_equal(table[list(RATINGS)], np.delete(world.scores(), world.ORDER[8], axis=0))
+    np.testing.assert_array_equal(presentation(table, "sub004"), [-1] * 28)
+
+
 @pytest.mark.parametrize("value", [-0.5, 7.5, np.inf])
 def test_a_rating_off_the_scale_is_refused(tmp_path, value):
     scores = world.scores()
