@@ -29,6 +29,9 @@ class Finding:
     """groups of this kind in each part"""
     n_both: int
     """groups in training and in test"""
+    n_validation_train: int
+    n_validation_test: int
+    """groups that validation has in common with each"""
     both: tuple[str, ...]
     """their names, the first MOST_NAMES"""
     only_train: tuple[str, ...]
@@ -62,10 +65,22 @@ def worst(findings: Iterable[Finding]) -> str:
 
 
 def _finding(
-    group: str, parts: tuple[Part, ...], values: Callable[[Part], Iterable[str]], judge: Callable[[set, set], tuple]
+    group: str,
+    parts: tuple[Part, ...],
+    values: Callable[[Part], Iterable[str]],
+    judge: Callable[[set, set], tuple],
+    *,
+    told_apart: str = "",
 ) -> Finding:
+    """The finding on one kind of group; `told_apart` names them where what validation shares with test is a leak."""
     train, validation, test = (set(values(part)) for part in parts)
     level, text = judge(train, test)
+    chosen_on = len(validation & test)
+    if told_apart and level == "clean" and chosen_on:
+        level, text = (
+            "leak",
+            f"{text}; but {chosen_on} {told_apart} of the test are in validation: they choose the epoch",
+        )
     return Finding(
         group=group,
         level=level,
@@ -73,6 +88,8 @@ def _finding(
         n_validation=len(validation),
         n_test=len(test),
         n_both=len(train & test),
+        n_validation_train=len(validation & train),
+        n_validation_test=chosen_on,
         both=_some(train & test),
         only_train=_some(train - test),
         only_test=_some(test - train),
@@ -87,7 +104,7 @@ def _subjects(split: Split, parts: tuple[Part, ...]) -> Finding:
             return "leak", f"{both} of {len(test)} people of the test are in training: persons can be recognised"
         return "clean", f"{len(test)} people in test, none of them in training"
 
-    return _finding("subject", parts, lambda part: part.subjects, judge)
+    return _finding("subject", parts, lambda part: part.subjects, judge, told_apart="people")
 
 
 def _clips(parts: tuple[Part, ...], dataset: Dataset) -> Finding:
@@ -97,7 +114,9 @@ def _clips(parts: tuple[Part, ...], dataset: Dataset) -> Finding:
             return "leak", f"{both} of {len(test)} clips of the test are in training: accuracy may be clip recognition"
         return "clean", f"{len(test)} clips in test, none of them in training"
 
-    return _finding("clip", parts, lambda part: [_clip(clip, dataset) for clip in part.clips], judge)
+    return _finding(
+        "clip", parts, lambda part: [_clip(clip, dataset) for clip in part.clips], judge, told_apart="clips"
+    )
 
 
 def _films(parts: tuple[Part, ...], dataset: Dataset) -> Finding:
@@ -110,7 +129,7 @@ def _films(parts: tuple[Part, ...], dataset: Dataset) -> Finding:
             )
         return "clean", f"{len(test)} films in test, none of them in training"
 
-    return _finding("film", parts, lambda part: [dataset.films[clip] for clip in part.clips], judge)
+    return _finding("film", parts, lambda part: [dataset.films[clip] for clip in part.clips], judge, told_apart="films")
 
 
 def _time(split: Split) -> Finding:
@@ -132,7 +151,7 @@ def _blocks(parts: tuple[Part, ...], dataset: Dataset) -> Finding:
     """A block is a stretch of one session: two clips of it share electrode drift and mood."""
     subjects = sorted(set(parts[0].subjects) & set(parts[2].subjects))
     told = {subject: dataset.presentation(subject) for subject in subjects if dataset.block_clips}
-    ranks = {subject: rank for subject, rank in told.items() if rank is not None}
+    ranks = {subject: rank for subject, rank in told.items() if rank is not None and (rank >= 0).any()}
 
     def values(part: Part) -> list[str]:
         size = dataset.block_clips or 1
@@ -174,16 +193,28 @@ def _cohorts(parts: tuple[Part, ...], dataset: Dataset) -> Finding:
 
 
 def _rates(parts: tuple[Part, ...], dataset: Dataset) -> Finding:
-    return _of_subjects("sampling rate", parts, lambda subject: f"{dataset.recording_sfreq(subject):g} Hz")
+    def value(subject: str) -> str | None:
+        rate = dataset.recording_sfreq(subject)
+        return None if rate is None else f"{rate:g} Hz"
+
+    return _of_subjects("sampling rate", parts, value)
 
 
-def _of_subjects(group: str, parts: tuple[Part, ...], value: Callable[[str], str]) -> Finding:
+def _of_subjects(group: str, parts: tuple[Part, ...], value: Callable[[str], str | None]) -> Finding:
+    told = {subject: value(subject) for part in parts for subject in part.subjects}
+    unknown = sum(told[subject] is None for subject in {*parts[0].subjects, *parts[2].subjects})
+
+    def values(part: Part) -> list[str]:
+        return [found for subject in part.subjects if (found := told[subject]) is not None]
+
     def judge(train: set, test: set) -> tuple[str, str]:
+        if unknown:
+            return "unknown", f"the {group} of {unknown} people in training and test is not known"
         if train == test:
             return "clean", f"both sides have {', '.join(sorted(test))}"
         return "confound", f"training has {', '.join(sorted(train))}; test has {', '.join(sorted(test))}"
 
-    return _finding(group, parts, lambda part: [value(subject) for subject in part.subjects], judge)
+    return _finding(group, parts, values, judge)
 
 
 def _clip(clip: int, dataset: Dataset) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from valence.datasets import DATASETS
-from valence.faced_files import FacedFiles, subject_name
+from valence.faced_files import FacedFiles, RecordingInfo, cohort_of, subject_name
 from valence.leakage import LEVELS, leakage_audit, worst
 from valence.splits import Part, Split, make_split
 
@@ -16,10 +16,11 @@ class Listed(FacedFiles):
 
     name = "listed"
 
-    def __init__(self, numbers, orders=None):
+    def __init__(self, numbers, orders=None, *, unknown=()):
         self._files = {"windows": {}, "de": {subject_name(number): Path("none") for number in numbers}, "psd": {}}
+        rates = {number: None if number in unknown else 250.0 if 4 <= number <= 60 else 1000.0 for number in range(123)}
         self._recordings = {
-            subject_name(number): {"sfreq": 250.0 if 4 <= number <= 60 else 1000.0} for number in range(123)
+            (name := subject_name(number)): RecordingInfo(cohort_of(name), rate, "V") for number, rate in rates.items()
         }
         self._orders = orders or {}
 
@@ -82,6 +83,43 @@ def test_blocks_on_both_sides_are_counted_from_the_order_of_presentation():
     assert unknown.level == "unknown"
     orders["sub000"][2] = -1  # not shown
     assert audit(split, Listed([0, 1], orders))["block"].both == ("sub001, block 7",)
+    orders["sub000"][:] = -1  # rows of the table are missing
+    assert audit(split, Listed([0, 1], orders))["block"].level == "unknown"
+
+
+def test_a_rate_that_is_not_known_is_said_to_be():
+    for unknown in (0, 100):  # in training, in test
+        found = audit("standard", Listed(range(123), unknown=[unknown]))["sampling rate"]
+        assert (found.level, found.n_train, found.n_test) == ("unknown", 2, 1)
+        assert "of 1 people" in found.text
+    # neither trained on nor tested
+    assert audit("standard", Listed(range(123), unknown=[80]))["sampling rate"].level == "confound"
+    everybody = Listed(range(123), unknown=range(123))
+    assert audit("cohort-balanced:0", everybody)["sampling rate"].level == "unknown"
+
+
+def test_what_validation_shares_with_test_is_a_leak_of_its_own():
+    # validation and test share one person and the clip 10, and lie in other halves of it
+    parts = (
+        Part(("sub000",), (0, 3)),
+        Part(("sub001", "sub061"), (6, 9, 12), 0, 0.5),
+        Part(("sub061",), (9, 20), 0.5, 1),
+    )
+    split = Split("by hand", *parts)
+    found = audit(split, Listed([0, 1, 61]))
+    for group, told in (("subject", "1 people of the test"), ("clip", "1 clips of the test")):
+        assert (found[group].level, found[group].n_both) == ("leak", 0)
+        assert (found[group].n_validation_train, found[group].n_validation_test) == (0, 1)
+        assert told in found[group].text
+        assert "validation" in found[group].text
+
+
+def test_people_that_choose_the_epoch_and_train_are_counted_and_no_leak():
+    split = Split("by hand", Part(("sub000",), (0,)), Part(("sub000",), (1, 3)), Part(("sub001",), (2, 6)))
+    found = audit(split, Listed([0, 1]))
+    assert found["subject"].level == "clean"
+    assert (found["subject"].n_validation_train, found["subject"].n_validation_test) == (1, 0)
+    assert audit("cohort-balanced:0", Listed(range(123)))["subject"].n_validation_test == 0
 
 
 def test_classes_on_one_side_are_named():
