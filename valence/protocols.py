@@ -5,15 +5,16 @@ stays the recipe's own. `counts` are the windows that the published splits give;
 has other data.
 """
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from valence.cell import Recipe
 from valence.errors import BadInput
+from valence.faced_clips import OFFICIAL
 from valence.processing import Processing
 from valence.registry import unknown_name
+from valence.seed_v_files import CBRAMOD_PROCESSING
 
 AS_STORED = Processing()
 
@@ -50,99 +51,75 @@ class Protocol:
 
 FACED_COUNTS = (6_720, 1_680, 1_932)
 """80, 20 and 23 subjects in sorted order, 28 clips, 3 windows"""
-FACED_OFFICIAL = Processing(
+_OFFICIAL = Protocol(
     name="faced-official",
-    low_hz=0.05,
-    high_hz=47,
-    interpolate="detected",
-    reference="average",
+    datasets=("faced_raw", "faced_bids"),
+    processing=OFFICIAL,
     sfreq_hz=250,
+    window_s=10,
+    stride_s=10,
+    scale=1.0,
+    counts=FACED_COUNTS,
+    source="Chen et al. 2023, doi 10.1038/s41597-023-02650-w; the code and README on Synapse, syn50614194",
+    note="the published code also takes ocular components out, clip by clip and with no fixed seed: see"
+    " faced-official-ica. It cuts the last 30 s before it filters, so that its high-pass of 66 s is longer than"
+    " the signal; here it sees the recording around the clip. The rule for bad channels is this project's own",
 )
-SEED_V = Processing(name="seed-v-cbramod", low_hz=0.3, high_hz=75, sfreq_hz=200)
-
+_CBRAMOD = Protocol(
+    name="faced-cbramod",
+    datasets=("faced", "simulated"),
+    sfreq_hz=200,
+    window_s=10,
+    stride_s=10,
+    scale=0.01,
+    counts=FACED_COUNTS,
+    source="Wang et al. 2025, CBraMod, ICLR; its preprocessing_faced.py",
+    note="Processed_data as published, 7,500 samples resampled to 6,000 in the frequency domain",
+)
+_SEED_V = Protocol(
+    name="seed-v-cbramod",
+    datasets=("seed_v",),
+    processing=CBRAMOD_PROCESSING,
+    sfreq_hz=200,
+    window_s=1,
+    stride_s=1,
+    scale=0.01,
+    counts=(34_432, 42_960, 40_352),
+    source="Wang et al. 2025, CBraMod, ICLR; its preprocessing_SEEDV.py",
+    note="trials 0–4, 5–9 and 10–14 of every session: the parts share all subjects. CBraMod resamples before it"
+    " filters, which changes nothing below 94 Hz. The counts are those of all 48 recordings",
+)
 _ROWS = (
-    Protocol(
-        name="faced-cbramod",
-        datasets=("faced", "simulated"),
-        sfreq_hz=200,
-        window_s=10,
-        stride_s=10,
-        scale=0.01,
-        counts=FACED_COUNTS,
-        source="Wang et al. 2025, CBraMod, ICLR; its preprocessing_faced.py",
-        note="Processed_data as published, 7,500 samples resampled to 6,000 in the frequency domain",
-    ),
-    Protocol(
+    _CBRAMOD,
+    replace(
+        _CBRAMOD,
         name="faced-emod",
-        datasets=("faced", "simulated"),
         sfreq_hz=250,
-        window_s=10,
-        stride_s=10,
         scale=1.0,
-        counts=FACED_COUNTS,
         source="EMOD's FACED preparation",
         note="Processed_data as published, 2,500 samples a window, µV",
     ),
-    Protocol(
-        name="faced-official",
-        datasets=("faced_raw", "faced_bids"),
-        processing=FACED_OFFICIAL,
-        sfreq_hz=250,
-        window_s=10,
-        stride_s=10,
-        scale=1.0,
-        counts=FACED_COUNTS,
-        source="Chen et al. 2023, doi 10.1038/s41597-023-02650-w; the code and README on Synapse, syn50614194",
-        note="the published code also takes ocular components out, clip by clip and with no fixed seed: see"
-        " faced-official-ica. It cuts the last 30 s before it filters, so that its high-pass of 66 s is longer than"
-        " the signal; here it sees the recording around the clip. The rule for bad channels is this project's own",
-    ),
-    Protocol(
+    _OFFICIAL,
+    replace(
+        _OFFICIAL,
         name="faced-official-ica",
-        datasets=("faced_raw", "faced_bids"),
-        processing=dataclasses.replace(FACED_OFFICIAL, name="faced-official-ica", ica_components=30),
-        sfreq_hz=250,
-        window_s=10,
-        stride_s=10,
-        scale=1.0,
-        counts=FACED_COUNTS,
-        source="Chen et al. 2023, doi 10.1038/s41597-023-02650-w; the code and README on Synapse, syn50614194",
+        processing=replace(OFFICIAL, name="faced-official-ica", ica_components=30),
         note="faced-official with ocular components removed; ICA is fitted once a subject, and the rule for a component"
         " is this project's own",
     ),
-    Protocol(
+    replace(
+        _OFFICIAL,
         name="faced-paper",
-        datasets=("faced_raw", "faced_bids"),
-        processing=dataclasses.replace(FACED_OFFICIAL, name="faced-paper", low_hz=0.5, notch_hz=50),
-        sfreq_hz=250,
-        window_s=10,
-        stride_s=10,
-        scale=1.0,
-        counts=FACED_COUNTS,
+        processing=replace(OFFICIAL, name="faced-paper", low_hz=0.5, notch_hz=50),
         source="Chen et al. 2023, doi 10.1038/s41597-023-02650-w, text of Methods",
         note="the text has 0.5 to 47 Hz and a notch at 50 Hz where the published code has 0.05 to 47 Hz and none",
     ),
-    Protocol(
-        name="seed-v-cbramod",
-        datasets=("seed_v",),
-        processing=SEED_V,
-        sfreq_hz=200,
-        window_s=1,
-        stride_s=1,
-        scale=0.01,
-        counts=(34_432, 42_960, 40_352),
-        source="Wang et al. 2025, CBraMod, ICLR; its preprocessing_SEEDV.py",
-        note="trials 0–4, 5–9 and 10–14 of every session: the parts share all subjects. CBraMod resamples before it"
-        " filters, which changes nothing below 94 Hz. The counts are those of all 48 recordings",
-    ),
-    Protocol(
+    _SEED_V,
+    replace(
+        _SEED_V,
         name="seed-v-5s",
-        datasets=("seed_v",),
-        processing=SEED_V,
-        sfreq_hz=200,
         window_s=5,
         stride_s=5,
-        scale=0.01,
         counts=(6_670, 8_277, 7_791),
         source="the 5-s variant of CBraMod's SEED-V protocol",
         note="the counts are those of 47 recordings: all but one of session 1, as 7_1_20180411.cnt is corrupt in the"
@@ -169,7 +146,7 @@ def find_protocol(name: str, dataset: str) -> Protocol:
 
 def apply_protocol(recipe: Recipe, protocol: Protocol) -> Recipe:
     """The recipe with the protocol's rate, windows and scale, named "recipe+protocol"; training stays as it was."""
-    return dataclasses.replace(
+    return replace(
         recipe,
         name=f"{recipe.name}+{protocol.name}",
         sfreq_hz=protocol.sfreq_hz,

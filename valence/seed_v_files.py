@@ -1,4 +1,4 @@
-"""Recordings: the facts of SEED-V, and which file of its folder is which subject and session.
+"""Recordings: the facts of SEED-V, how CBraMod processes it, and which file of its folder is which subject and session.
 
 In: the folder as published (`EEG_raw/`, `EEG_DE_features/`). Out: names, times, labels and paths.
 Liu et al. 2021, IEEE Transactions on Cognitive and Developmental Systems, doi 10.1109/TCDS.2021.3071170. Times, labels
@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from valence.errors import BadInput
+from valence.processing import Processing
 
 RAW_FOLDER = Path("EEG_raw")
 FEATURES_FOLDER = Path("EEG_DE_features")
@@ -48,6 +49,8 @@ END_S = (
 """where each film of each session begins and ends in its recording, seconds"""
 FEATURE_STEP_S = 4.0
 """seconds that one value of the published features stands for; what is left of a clip at its end has no value"""
+CBRAMOD_PROCESSING = Processing(name="seed-v-cbramod", low_hz=0.3, high_hz=75.0, sfreq_hz=200.0)
+"""of Wang et al. 2025 (CBraMod), who resample first and take no notch; they go on to divide µV by 100"""
 KNOWN_CORRUPT = "7_1_20180411.cnt"
 """published with a header that does not add up; the publisher later added the same recording as `…_repaired.cnt`"""
 REPAIRED = "_repaired"

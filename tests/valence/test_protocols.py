@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from valence.cell import Recipe
+from valence.datasets.faced_raw import FacedRaw
+from valence.datasets.seed_v import SeedV
 from valence.errors import BadInput
 from valence.preprocessing import cut_windows, n_windows
 from valence.processing import Processing
@@ -75,6 +77,12 @@ def test_cbramods_and_emods_windows_of_one_clip():
     assert (cbramod.shape, emod.shape) == ((3, 2, 2000), (3, 2, 2500))
     np.testing.assert_array_equal(emod[1], clip[:, 2500:5000])
     assert cbramod.std() == pytest.approx(0.3 * np.sqrt(0.8), rel=0.02)  # a fifth of white noise is above 100 Hz
+
+
+def test_a_data_set_and_its_protocol_mean_the_same_processing():
+    assert PROTOCOLS["faced-official"].processing is FacedRaw.default_processing
+    assert PROTOCOLS["seed-v-cbramod"].processing is SeedV.default_processing
+    assert PROTOCOLS["seed-v-5s"].processing is SeedV.default_processing
 
 
 def test_the_versions_of_faceds_own_processing_differ_as_its_text_and_code_do():

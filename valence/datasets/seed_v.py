@@ -15,10 +15,9 @@ from valence.errors import BadInput
 from valence.processing import Processing
 from valence.registry import unknown_name
 from valence.seed_v_features import BANDS, read_features
+from valence.seed_v_files import CBRAMOD_PROCESSING
 from valence.seed_v_raw import empty_clips, read_session, recorded_sfreq
 
-CBRAMOD_PROCESSING = Processing(name="seed-v-cbramod", low_hz=0.3, high_hz=75.0, sfreq_hz=200.0)
-"""of Wang et al. 2025 (CBraMod), who resample first and take no notch; they go on to divide µV by 100"""
 N_CLIPS = facts.N_SESSIONS * facts.FILMS_PER_SESSION
 
 
