@@ -9,8 +9,9 @@ from valence.errors import BadInput
 class SignalSpec:
     """The build context of a classifier. A wrong channel order corrupts silently, so the names travel along.
 
-    Windows have shape (batch, n_chans, n_times), in µV, with n_bands 0.
-    DE features have shape (batch, n_chans, n_times, n_bands), natural-log µV², with sfreq 1 (one value a second).
+    Windows have shape (batch, n_chans, n_times), µV times the recipe's scale, with n_bands 0.
+    DE features have shape (batch, n_chans, n_times, n_bands), nats (½·ln(2πe·µV²)), with sfreq values a second: 1 where
+    a value stands for a second.
 
     Raises
     ------
@@ -19,7 +20,7 @@ class SignalSpec:
 
     n_chans: int
     n_times: int
-    """samples of a window, or seconds of DE features"""
+    """samples of a window, or steps of DE features"""
     n_outputs: int
     """classes"""
     sfreq: float
