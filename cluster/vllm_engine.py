@@ -101,7 +101,9 @@ class VllmEngine:
         read = np.frombuffer(rows, dtype=np.float32).reshape(len(requests), len(states), -1)
         # inside, ids carry a random suffix
         row_of = {request.rsplit("-", 1)[0]: row for row, request in enumerate(requests)}
-        return read[[row_of[output.request_id] for output in outputs]]
+        order = [row_of[output.request_id] for output in outputs]
+        # as a rule they are read as they were asked for, and nothing is copied
+        return read if order == list(range(len(read))) else read[order]
 
 
 def _memory_options(folder: Path, llm: LLM, n_workers: int) -> dict[str, Any]:

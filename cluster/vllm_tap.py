@@ -51,17 +51,22 @@ class ActivationTap:
         self._tap_hooks.append(network.register_forward_pre_hook(self._begin_step))
         self._tap_hooks.append(network.register_forward_hook(self._end_step))
 
-    def tap_collect(self) -> tuple[list[str], bytes]:
+    def tap_collect(self) -> tuple[list[str], bytearray]:
         """Stop, and return the ids of requests and the float32 bytes of (n_requests, n_states, d_model).
 
         Bytes, because arrays inside a container come back as lists from a worker in another process.
         """
         for hook in self._tap_hooks:
             hook.remove()
-        rows = [sums if count == 1 else sums / count for sums, count in self._tap_sums.values()]
-        requests = list(self._tap_sums)
+        requests, sums = list(self._tap_sums), self._tap_sums
         self._tap_sums, self._tap_hooks = {}, []
-        return requests, torch.stack(rows).float().numpy().tobytes() if rows else b""
+        read = bytearray(sum(4 * row.numel() for row, _ in sums.values()))
+        if read:
+            rows = torch.frombuffer(read, dtype=torch.float32).view(len(requests), *next(iter(sums.values()))[0].shape)
+            for index, request in enumerate(requests):
+                row, count = sums.pop(request)  # each step's memory is free when its last row is copied
+                rows[index] = row / count
+        return requests, read
 
     def _before(self, module: torch.nn.Module, position: int) -> Any:
         names = list(inspect.signature(module.forward).parameters)

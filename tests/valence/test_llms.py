@@ -365,3 +365,38 @@ def test_the_embedded_llm_is_what_its_gguf_holds():
             converted = file.get_tensor(in_folder)
             assert converted.dtype == np.float32
             np.testing.assert_array_equal(converted, expected.reshape(converted.shape))
+
+
+@pytest.mark.slow
+def test_gemma_in_four_parts_is_converted_whole(gemma_parts):
+    """Weights against gguf's own de-quantisation, the begin token against the file, and English against its shuffle."""
+    import torch
+    from gguf import GGUFReader, dequantize
+    from safetensors import safe_open
+
+    folder = local_folder(GEMMA)
+    reader = GGUFReader(packaged.find_gguf(gemma_parts))
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
+    with safe_open(folder / "model.safetensors", "np") as file:
+        for in_gguf, in_folder, offset in (
+            ("blk.7.ffn_down.weight", "model.layers.7.mlp.down_proj.weight", 0.0),
+            ("blk.17.attn_q.weight", "model.layers.17.self_attn.q_proj.weight", 0.0),
+            ("output_norm.weight", "model.norm.weight", -1.0),  # Gemma scales by 1 + weight, GGUF holds the sum
+        ):
+            expected = dequantize(tensors[in_gguf].data, tensors[in_gguf].tensor_type) + offset
+            np.testing.assert_allclose(file.get_tensor(in_folder), expected, atol=1e-6)
+    engine = transformers_engine(folder, GEMMA)
+    begin = reader.get_field("tokenizer.ggml.bos_token_id").contents()
+    assert reader.get_field("tokenizer.ggml.add_bos_token").contents() is True
+    text = "The quick brown fox jumps over the lazy dog. London is the capital of England."
+    ids = engine.encoder.text_ids(text)
+    assert ids[0] == begin
+    assert begin not in ids[1:]
+    network = engine._network
+    with torch.inference_mode():
+        english, shuffled = (
+            float(network(rows, labels=rows).loss)
+            for rows in (torch.tensor([ids]), torch.tensor([[begin, *sorted(ids[1:])]]))
+        )
+    assert english < 3.5 < shuffled
+    assert engine.n_layers() == 19
