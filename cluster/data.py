@@ -59,7 +59,7 @@ def load_data(request: Request, listener: Listener) -> Data:
 
 def _in_a_line(split: Split, audit: tuple[Finding, ...]) -> str:
     leaks = [f"{finding.group}s" for finding in audit if finding.level == "leak"]
-    told = f"the same {', '.join(leaks)} in training and test" if leaks else "nothing to recognise on both sides"
+    told = f"the same {', '.join(leaks)} on both sides" if leaks else "nothing to recognise on both sides"
     return f"split {split.name}: {told}"
 
 

@@ -70,7 +70,7 @@ def _design(tested: pd.DataFrame, sweep: dict) -> str:
     split = (
         f" ({sizes[0]} subjects to train, {sizes[1]} to validate, {sizes[2]} to test, {apart})" if all(sizes) else ""
     )
-    leaks = [found["group"] for found in sweep.get("leakage") or () if found["level"] == "leak"]
+    leaks = [found["group"] for found in sweep.get("leakage") or () if found["level"] == "leak" and found["n_both"]]
     split += f", which has the same {listed([f'{name}s' for name in leaks])} in training and test," if leaks else ""
     few, many = int(tested["n_seeds"].min()), int(tested["n_seeds"].max())
     seeds = count(many, "seed") if few == many else f"{few} to {many} seeds"

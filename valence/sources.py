@@ -7,6 +7,7 @@ from pathlib import Path
 
 from valence.cache import file_hash
 from valence.cell import SCIENCE_VERSION, Recipe
+from valence.dataset_checks import check_files
 from valence.datasets import DATASETS, Dataset
 from valence.errors import BadInput
 from valence.samples import stored_input
@@ -45,7 +46,7 @@ def identity(dataset: Dataset, input: str, recipe: Recipe, spec: SignalSpec) -> 
 
 def sources(dataset: Dataset, stored: str) -> dict[str, list[dict]]:
     """By subject, the files it is read from: name within the data set, bytes, SHA-256. Raises BadInput."""
-    files = dataset.files(stored)
+    files = check_files(dataset.files(stored), name=dataset.name)
     if not files:
         raise BadInput(f"{dataset.name}: no subject has {stored}", allowed="1 subject or more", do="add recordings")
     # hashing leaves Python's lock: two threads hash twice as fast

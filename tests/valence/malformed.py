@@ -1,7 +1,5 @@
 """A corpus of files that are not as published: how each is made, what reads it, and what the message must say."""
 
-import numpy as np
-
 from tests.valence import malformed_files as files
 from tests.valence import malformed_pickles as pickles
 from tests.valence import seed_v_recordings as seed_v_world
@@ -35,14 +33,6 @@ MALFORMED: tuple[Malformed, ...] = (
     # signals
     row("V for µV", WINDOWS, lambda root, stock: files.add_windows(root, files.signals(12e-6)), PKL, "1.2e-05"),
     row("counts for µV", WINDOWS, lambda root, stock: files.add_windows(root, files.signals(12_000)), PKL, "1.2e\\+04"),
-    row(
-        "counts of 0.0447 µV for µV",
-        WINDOWS,
-        lambda root, stock: files.add_windows(root, np.rint(files.signals(12 / 0.0447))),
-        PKL,
-        "counts|whole numbers",
-        unhandled="counts of FACED's amplifier are within the plausible range",
-    ),
     row("a flat channel", WINDOWS, lambda root, stock: files.add_windows(root, files.flat()), PKL, "flat .*FC1"),
     row(
         "recordings of 29 s",

@@ -30,8 +30,6 @@ class Malformed:
     file: str
     """what of the folder the message names; "" where it is no file's fault"""
     read: Callable[[Path], object]
-    unhandled: str = ""
-    """why it is not refused as it should be, where it is not"""
     most_seconds: float = 20.0
     """that reading may take, on a machine that does other work as well"""
 

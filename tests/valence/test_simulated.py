@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from valence.cell import Recipe
 from valence import cohort_files
+from valence.cell import Recipe
 from valence.datasets import DATASETS
 from valence.datasets.faced import Faced
 from valence.datasets.simulated import Simulated, write_cohort
@@ -239,7 +239,17 @@ def test_a_truth_of_another_form_is_refused(small, tmp_path, truth, told):
         Simulated(root)
 
 
-@pytest.mark.parametrize("changes", [{"n_subjects": 2}, {"n_subjects": 124}, {"inputs": ()}, {"inputs": ("eeg",)}, {"parts": (1, 1, 2)}, {"parts": (3, 0, 0)}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"n_subjects": 2},
+        {"n_subjects": 124},
+        {"inputs": ()},
+        {"inputs": ("eeg",)},
+        {"parts": (1, 1, 2)},
+        {"parts": (3, 0, 0)},
+    ],
+)
 def test_settings_out_of_range_are_refused(tmp_path, changes):
     with pytest.raises(BadInput):
         write_small(tmp_path / "cohort", **changes)
