@@ -13,6 +13,7 @@ PLUGIN_FOLDERS = ("classifiers", "strategies", "targets", "datasets")
 TABLES_ONLY = (
     *("valence/stats", "valence/figures.py", "valence/figure_style.py", "valence/report.py"),
     *("valence/report_text.py", "valence/report_tables.py", "valence/report_methods.py"),
+    *("valence/axis_figures.py", "valence/label_places.py"),
 )
 
 
