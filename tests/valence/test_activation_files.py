@@ -85,13 +85,14 @@ def test_a_killed_reading_goes_on(tiny, tmp_path):
     assert finished.read == []
 
 
-@pytest.mark.parametrize("damage", ["shorter", "header", "other"])
+@pytest.mark.parametrize("damage", ["shorter", "header", "empty", "of other texts"])
 def test_a_damaged_shard_is_read_again(tiny, tmp_path, damage):
     before = read_to_files(tiny, TEXTS, tmp_path, layers=[-2], texts_per_shard=6).layer(-2)
     path = tmp_path / "00001.safetensors"
     whole = path.read_bytes()
-    damaged = {"shorter": whole[:-1], "header": b"\xff" * 8 + whole[8:], "other": b""}[damage]
-    path.write_bytes(damaged)
+    other = (tmp_path / "00000.safetensors").read_bytes()
+    damaged = {"shorter": whole[:-1], "header": b"\xff" * 8 + whole[8:], "empty": b"", "of other texts": other}
+    path.write_bytes(damaged[damage])
     with pytest.raises(BadInput, match=r"00001\.safetensors"):
         ActivationFiles(tmp_path)
     engine = Counting(tiny)
