@@ -12,10 +12,10 @@ import pandas as pd
 
 from valence.axis import Axis, fit_axis
 from valence.axis_clips import with_clip_positions
+from valence.axis_evidence import evidence, polarity_r
 from valence.axis_layers import Layers, fit_layers, layer_profile
 from valence.axis_methods import METHODS
-from valence.axis_nulls import axis_correlation, detection_threshold, null_of_permuted_classes
-from valence.axis_pca import first_component, polarity, set_means
+from valence.axis_pca import first_component, set_means
 from valence.benchmark_texts import BenchmarkTexts
 from valence.concepts import concept_texts, concepts, fit_concept, held_out_separation
 from valence.errors import BadInput
@@ -86,7 +86,7 @@ def tables_of_llm(
     axis = _axis(read, paraphrases, method=method, layer=layer, clips=bool(clips), seed=seed)
     tables = {"positions": position_table(read, axis, paraphrases, clips=clips)}
     tables["concepts"] = concept_table(read, axis)
-    tables["axes"] = pd.DataFrame([axes_row(read, axis, paraphrases)])
+    tables["axes"] = pd.DataFrame([axes_row(read, axis, paraphrases, seed=seed)])
     on_event(f"{name}: layers")
     axes = fit_layers(read.files["paraphrases"], paraphrases.emotions, paraphrases.sets, method=method)
     tables["layers"] = layer_profile(axes, n_layers=read.n_layers, reference=layer)
@@ -106,15 +106,17 @@ def tables_of_llm(
     return axis, tables
 
 
-def axes_row(read: Read, axis: Axis, paraphrases: Paraphrases) -> dict[str, object]:
-    """One row: what the axis is, how stable, and whether it is more than nothing."""
-    codes = polarity(axis.classes)
-    null = null_of_permuted_classes(axis.class_positions, codes)
+def axes_row(read: Read, axis: Axis, paraphrases: Paraphrases, *, seed: int = 0) -> dict[str, object]:
+    """One row: what the axis is, how stable, and whether it is more than nothing (`valence.axis_evidence`).
+
+    r_codes_of_nonce is of one draw of nonce words for each story set: a number to look at, and no null.
+    """
     nonce = read.files["nonce"].layer(axis.layer)
     stories = load_stories()
     emotions, sets = (np.array([getattr(story, field) for story in stories]) for field in ("emotion", "set"))
-    notes = axis.notes
-    sets_notes: dict = notes["sets"]  # type: ignore[assignment]
+    texts = (paraphrases.activations, paraphrases.emotions, paraphrases.sets)
+    found = evidence(*texts, method=axis.method, classes=axis.classes, seed=seed)
+    sets_notes: dict = axis.notes["sets"]  # type: ignore[assignment]
     return {
         **{name: read.facts[name] for name in ("llm", "family", "writer", "engine", "dtype", "n_paraphrases")},
         "n_texts": len(paraphrases.stories),
@@ -124,13 +126,11 @@ def axes_row(read: Read, axis: Axis, paraphrases: Paraphrases) -> dict[str, obje
         "pooling": axis.pooling,
         "d_model": len(axis.direction),
         "explained_variance": axis.explained_variance,
-        "r_codes": float(np.corrcoef(axis.class_positions, codes)[0, 1]),
-        "p_codes": null.p_value,
-        "detection_threshold": detection_threshold(len(axis.classes)),
-        "r_codes_of_nonce": axis_correlation(nonce, emotions, sets, codes, classes=axis.classes, method=axis.method),
+        **found,
+        "r_codes_of_nonce": polarity_r(nonce, emotions, sets, method=axis.method, classes=axis.classes),
         "correlation_of_sets": sets_notes["correlation"],
-        "sign_rules_agree": notes.get("sign_rules_agree"),
-        "warnings": "; ".join(notes["warnings"]),  # type: ignore[arg-type]
+        "sign_rules_agree": axis.notes.get("sign_rules_agree"),
+        "warnings": "; ".join(axis.notes["warnings"]),  # type: ignore[arg-type]
         "digest": axis.digest,
     }
 
