@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.axis_inputs import choose_engine
-from valence.activations import check_pooling
+from cluster.axis_inputs import check_layer, choose_engine
+from valence.activations import LAYER, check_pooling
 from valence.axis_methods import choose_method
 from valence.benchmark_folder import find_benchmarks
 from valence.benchmark_hub import HUB, benchmarks_on_hub, load_from_hub
@@ -77,10 +77,18 @@ def resolve_study(
     _check_number("--paraphrases", paraphrases, at_least=MIN_KEPT)
     _check_number("--texts-per-benchmark", texts_per_benchmark, at_least=10)
     _check_number("--training-texts", training_texts, at_least=0)
+    _check_number("--seed", seed, at_least=0, at_most=2**32 - 1)
     found = _llms(llm)
     choose_method(method)
     check_pooling(pooling)
     read = _layers(layers)
+    if read != ALL and layer not in (LAYER, read):
+        raise BadInput(
+            f"--layers {read} and --layer {layer}", allowed="one layer, or --layers all", do="leave one of them out"
+        )
+    wanted = layer if read == ALL else int(read)
+    for one in found:
+        check_layer(one, wanted)
     chosen = _encoders(encoders)
     if nli is not None and encoder_kind(encoder_folder(nli)) != "nli":
         raise BadInput(
@@ -95,7 +103,7 @@ def resolve_study(
         benchmarks=_benchmarks(benchmarks, names, texts_per_benchmark, training_texts, seed),
         clips={} if stimuli is None else descriptions(stimuli),
         layers=read,
-        layer=layer if read == ALL else int(read),
+        layer=wanted,
         pooling=pooling,
         method=method,
         engine=choose_engine(engine),
@@ -126,7 +134,7 @@ def read_descriptions(path: Path) -> dict[str, str]:
             columns = [str(name).strip().lower() for name in reader.fieldnames or []]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise _bad_stimuli(path, str(error)) from error
-    if not {"clip", "text"} <= set(columns):
+    if not {"clip", "text"} <= set(columns) or len(set(columns)) < len(columns):
         raise _bad_stimuli(path, f"its columns are {', '.join(columns) or 'none'}")
     found = {row["clip"].strip(): " ".join(row["text"].split()) for row in rows}
     if len(found) < max(2, len(rows)) or not all(found) or not all(found.values()):
@@ -185,6 +193,7 @@ def _benchmarks(
     return {name: load_benchmark(row, folder, **how) for name, row in find_benchmarks(folder, wanted).items()}
 
 
-def _check_number(option: str, value: int, *, at_least: int) -> None:
-    if value < at_least:
-        raise BadInput(f"{option} {value}", allowed=f"a whole number of {at_least} or more", do="give a larger one")
+def _check_number(option: str, value: int, *, at_least: int, at_most: int | None = None) -> None:
+    if value < at_least or (at_most is not None and value > at_most):
+        allowed = f"a whole number of {at_least} or more" + (f", {at_most} at most" if at_most is not None else "")
+        raise BadInput(f"{option} {value}", allowed=allowed, do="correct it")

@@ -26,11 +26,14 @@ from cluster.axis_reading import (
 from cluster.axis_request import StudyRequest
 from cluster.llm_pool import side_by_side
 from valence.agreement import Reading, families
+from valence.axis import Axis
 from valence.cache import write_whole
 from valence.cell import canonical_hash
+from valence.concepts import concept_texts
 from valence.encoders import encoder_hash
 from valence.errors import BadInput
 from valence.llms import LLM, engine_identity
+from valence.stories import nonce_stories
 from valence.study_tables import TABLES, Read, check_read, tables_of_llm
 
 FORMAT = 1
@@ -62,10 +65,14 @@ def run_study(request: StudyRequest, *, on_event: OnEvent) -> Study:
     request.out.mkdir(parents=True, exist_ok=True)
     study_hash = hash_of_study(request)
     axes = {llm.name: folder_of(request, llm) / AXIS for llm in request.llms}
-    tables = _load_tables(request.out, study_hash) if all(path.is_file() for path in axes.values()) else None
+    tables = _load_tables(request.out, study_hash)
+    if tables is not None and not all(_is_of(path, tables["axes"], name) for name, path in axes.items()):
+        tables = None
     reused = tables is not None
     failed: dict[str, str] = {}
     if tables is None:
+        # from here on files of LLMs may be another study's: an interrupted one must not leave this mark
+        (request.out / HASH).unlink(missing_ok=True)
         tables, failed = _make_tables(request, on_event)
         axes = {name: path for name, path in axes.items() if name not in failed}
         # of a study that is not whole the tables are there to be read, but the next run makes them again
@@ -86,7 +93,8 @@ def hash_of_llm(request: StudyRequest, llm: LLM) -> str:
     choices = [request.layers, request.layer, request.pooling, request.method, request.seed]
     benchmarks = [loaded.hash for loaded in request.benchmarks.values()]
     parts = [engine_identity(llm, request.engine), llm.name, llm.family, writing_identity(request, writer)]
-    return canonical_hash([FORMAT, *parts, *choices, benchmarks, list(request.clips.items())])
+    own = [[text.id, text.text] for text in (*concept_texts(), *nonce_stories())]
+    return canonical_hash([FORMAT, *parts, *choices, benchmarks, list(request.clips.items()), own])
 
 
 def _make_tables(request: StudyRequest, on_event: OnEvent) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
@@ -141,8 +149,23 @@ class _Done:
 
 
 def _is_done(request: StudyRequest, llm: LLM) -> bool:
+    return _own_tables(request, llm) is not None
+
+
+def _own_tables(request: StudyRequest, llm: LLM) -> dict[str, pd.DataFrame] | None:
+    """An LLM's tables, where they are of this study and its axis file is the one they tell of."""
     folder = folder_of(request, llm)
-    return (folder / AXIS).is_file() and _load_tables(folder / "tables", hash_of_llm(request, llm)) is not None
+    tables = _load_tables(folder / "tables", hash_of_llm(request, llm))
+    return tables if tables is not None and _is_of(folder / AXIS, tables["axes"], llm.name) else None
+
+
+def _is_of(path: Path, axes: pd.DataFrame, name: str) -> bool:
+    """Whether an axis file holds the axis that a table tells of."""
+    digests = axes.loc[axes["llm"] == name, "digest"].tolist()
+    try:
+        return digests == [Axis.load(path).digest]
+    except BadInput:
+        return False
 
 
 def _do(request: StudyRequest, llm: LLM, shared: pd.DataFrame | None, session: RaySession, on_event: OnEvent) -> _Done:
@@ -161,7 +184,7 @@ def _do(request: StudyRequest, llm: LLM, shared: pd.DataFrame | None, session: R
 def _tables_of(request: StudyRequest, llm: LLM, read: Read, on_event: OnEvent) -> dict[str, pd.DataFrame]:
     """An LLM's axis and tables, from its folder where they are of the same study."""
     folder, own_hash = folder_of(request, llm), hash_of_llm(request, llm)
-    tables = _load_tables(folder / "tables", own_hash) if (folder / AXIS).is_file() else None
+    tables = _own_tables(request, llm)
     if tables is None:
         axis, tables = tables_of_llm(
             read,
@@ -172,6 +195,7 @@ def _tables_of(request: StudyRequest, llm: LLM, read: Read, on_event: OnEvent) -
             seed=request.seed,
             on_event=on_event,
         )
+        (folder / "tables" / HASH).unlink(missing_ok=True)
         axis.save(folder / AXIS)
         _save_tables(folder / "tables", tables, own_hash)
     return tables

@@ -13,6 +13,10 @@ from cluster.axis_study import Study, run_study
 from cluster.request import output_folder
 from jobs.terminal import Terminal, console, duration, number
 from valence.axis_figures import at_the_axis, draw_all
+from valence.cache import write_whole
+
+MARK = "study"
+"""file beside the figures that names the study they are of"""
 
 
 def request_of(options) -> StudyRequest:
@@ -38,6 +42,9 @@ def run(options) -> int:
         console.print()
         console.print(table)
     console.print()
+    for row in study.tables["axes"].itertuples():
+        for warning in filter(None, row.warnings.split("; ")):
+            console.print(f"note: {row.llm}: {warning}", markup=False)
     for llm, path in study.axes.items():
         console.print(f"axis of {llm}: --axis {path}", markup=False)
     console.print(f"tables      {request.out}/*.parquet", markup=False)
@@ -51,14 +58,18 @@ def run(options) -> int:
 
 
 def _figures(request: StudyRequest, study: Study, say) -> list:
+    """Figures of this study's tables; a mark that is written last tells those of an interrupted run."""
     folder = request.out / "figures"
     there = sorted(path for path in folder.glob("*.*") if path.suffix in (".svg", ".png"))
-    if study.reused and there:
+    mark = folder / MARK
+    if study.reused and there and mark.is_file() and mark.read_text() == study.hash:
         return there
     say("figures")
-    for path in there:
-        path.unlink()
-    return draw_all(study.tables, folder)
+    for path in (mark, *there):
+        path.unlink(missing_ok=True)
+    drawn = draw_all(study.tables, folder)
+    write_whole(mark, lambda temporary: temporary.write_text(study.hash))
+    return drawn
 
 
 def _mirror(request: StudyRequest, study: Study, figures: list, uri: str | None, say) -> None:

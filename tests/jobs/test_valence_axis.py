@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -233,10 +234,19 @@ def test_a_second_run_finds_everything_and_an_edited_table_is_made_again(finishe
     assert time.monotonic() - started < 60
     assert "starting transformers" not in again.stdout
     assert {path: path.stat().st_mtime_ns for path in sorted(out.rglob("*.parquet"))} == before
-    validity = table(out, "validity")
-    (out / "study.json").write_text(json.dumps({"hash": "another", "tables": []}))
+    validity, digest = table(out, "validity"), Axis.load(out / "llms/tiny-a/axis.safetensors").digest
+    # what another study, killed half-way, would leave: its axis, and some of its figures
+    shutil.copy(out / "llms/tiny-b/axis.safetensors", out / "llms/tiny-a/axis.safetensors")
+    for figure in (out / "figures").glob("l*"):
+        figure.write_text("stale")
+    (out / "figures/study").write_text("another")
     rebuilt = run(arguments(world, out))
     assert "starting transformers" not in rebuilt.stdout
+    assert Axis.load(out / "llms/tiny-a/axis.safetensors").digest == digest
+    assert b"stale" not in (out / "figures/layers.svg").read_bytes()[:5]
+    pd.testing.assert_frame_equal(table(out, "validity"), validity)
+    (out / "study.json").write_text(json.dumps({"hash": "another", "tables": []}))
+    run(arguments(world, out))
     pd.testing.assert_frame_equal(table(out, "validity"), validity)
 
 
@@ -285,6 +295,9 @@ REFUSED = [
     (("--layers", "some"), "--layers some"),
     (("--paraphrases", "2"), "3 or more"),
     (("--texts-per-benchmark", "5"), "10 or more"),
+    (("--seed", "-1"), "--seed -1"),
+    (("--layer", "99"), "layer 99"),
+    (("--layers", "5", "--layer", "-3"), "one layer, or --layers all"),
     (("--benchmarks", "absent"), "no such folder"),
     (("--encoders", "no/such/encoder"), "no such folder"),
     (("--nli", "minilm"), "classifier of entailment"),
