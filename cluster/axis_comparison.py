@@ -10,6 +10,7 @@ import pandas as pd
 from cluster.axis_reading import OnEvent, read_encoder
 from cluster.axis_request import StudyRequest
 from valence.agreement import SENTENCES, WORDS, Reading, agreement, words_reading
+from valence.axis_methods import choose_method
 from valence.encoders import MINILM, encoder_folder, encoder_kind
 from valence.stories import load_stories
 from valence.validity import COLUMNS, Paraphrases, fit_of, prototype_scores, zero_shot
@@ -81,7 +82,10 @@ def compare(request: StudyRequest, llms: Sequence[Reading], encoders: Sequence[R
     if sentences is not None:
         given[SENTENCES] = sentences
     words = replace(given[WORDS], llm="words (TF-IDF)", family=ENCODER)
-    return agreement([*llms, *encoders, words], fit_of(request.method), given=given, seed=request.seed)
+    supervised = choose_method(request.method).supervised
+    return agreement(
+        [*llms, *encoders, words], fit_of(request.method), supervised=supervised, given=given, seed=request.seed
+    )
 
 
 def _is_sentences(name: str) -> bool:

@@ -11,6 +11,9 @@ those texts whatever an emotion is, so r alone says little. Beside it stand:
   halves of the paraphrases, which retell the same scenes;
 - r of an LLM with itself over two sets, which bounds what two LLMs can reach;
 - partial r given the positions that words alone, or a sentence encoder, give the same texts.
+
+A method that is told the polarity of the classes would put them in its order in any noise, and any two LLMs would
+agree. With such a method every class position, those by set included, is a held-out one: on the axis of the other sets.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +23,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 import pandas as pd
 
-from valence.axis_pca import set_means
+from valence.agreement_positions import Finder
 from valence.cell import canonical_hash, derive_seed
 from valence.errors import BadInput
 from valence.intervals import correlation, fisher_interval, partial_correlation, permutation_p
@@ -64,6 +67,7 @@ def agreement(
     readings: Sequence[Reading],
     fit: Fit,
     *,
+    supervised: bool = False,
     given: Mapping[str, Reading] | None = None,
     n_bootstrap: int = 500,
     seed: int = 0,
@@ -72,12 +76,15 @@ def agreement(
 
     Parameters
     ----------
+    supervised : whether `fit` is told the polarity of the classes: their positions are then held-out ones, there are no
+        rows over classes for readings of one story set, and no permutation p, which would need the axis refitted.
     given : readings of the same texts by WORDS or SENTENCES, for the partial correlations.
 
     Returns
     -------
     DataFrame with COLUMNS; relation is self, same family or across families, level classes or clips; nan where a
-    number does not exist (one story set, other texts, too few points).
+    number does not exist (one story set, other texts, too few points). Clips count as many as there are classes in
+    fisher_low and fisher_high: those of a class are no independent points.
 
     Raises
     ------
@@ -91,10 +98,11 @@ def agreement(
             allowed="readings of different LLMs over the same clips",
             do="name each LLM once, and read the same descriptions",
         )
-    found = [_positions(reading, fit, n_bootstrap, seed) for reading in readings]
-    others = {name: _positions(reading, fit, 0, seed) for name, reading in (given or {}).items()}
+    find = Finder(fit, supervised)
+    found = [_positions(reading, find, n_bootstrap, seed) for reading in readings]
+    others = {name: _positions(reading, find, 0, seed) for name, reading in (given or {}).items()}
     rows = [
-        row
+        row if not supervised else row | {"p_permutation": np.nan}
         for a, b in combinations_with_replacement(found, 2)
         for level in a.levels
         if level in b.levels
@@ -135,7 +143,7 @@ def words_reading(texts: Sequence[str], paraphrases: Paraphrases, clips: Sequenc
     )
 
 
-def _positions(reading: Reading, fit: Fit, n_bootstrap: int, seed: int) -> _Positions:
+def _positions(reading: Reading, find: Finder, n_bootstrap: int, seed: int) -> _Positions:
     """Fits of one reading; in as many dimensions as it has texts, which changes no projection and saves time."""
     paraphrases, clips = reading.paraphrases, reading.clips
     activations = np.asarray(paraphrases.activations, dtype=float)
@@ -145,16 +153,14 @@ def _positions(reading: Reading, fit: Fit, n_bootstrap: int, seed: int) -> _Posi
     paraphrases = replace(paraphrases, activations=activations)
     texts_hash = canonical_hash(list(reading.texts))
     random = np.random.default_rng(derive_seed(f"{seed}/{texts_hash}", "agreement"))
-    draws = [_levels(drawn, clips, fit) for drawn in _resampled(paraphrases, n_bootstrap, random)]
-    names = sorted(set(paraphrases.sets))
-    by_set = {name: paraphrases[paraphrases.sets == name] for name in names} if len(names) > 1 else {}
-    levels = _levels(paraphrases, clips, fit)
+    draws = [find.levels(drawn, clips) for drawn in _resampled(paraphrases, n_bootstrap, random)]
+    levels = find.levels(paraphrases, clips)
     return _Positions(
         reading=reading,
         texts_hash=texts_hash,
         levels=levels,
         draws={level: np.array([draw[level] for draw in draws]) for level in levels} if draws else {},
-        sets={name: _levels(part, None, fit)["classes"] for name, part in by_set.items()},
+        sets=find.by_set(paraphrases),
     )
 
 
@@ -165,18 +171,11 @@ def _resampled(paraphrases: Paraphrases, n: int, random: np.random.Generator) ->
         yield paraphrases[np.concatenate([random.choice(rows, len(rows)) for rows in of_story])]
 
 
-def _levels(paraphrases: Paraphrases, clips: np.ndarray | None, fit: Fit) -> dict[str, np.ndarray]:
-    direction = fit(paraphrases.activations, paraphrases.emotions, paraphrases.sets)
-    centroids = set_means(paraphrases.activations, paraphrases.emotions, paraphrases.sets, EMOTIONS).mean(axis=0)
-    levels = {"classes": centroids @ direction}
-    return levels if clips is None else levels | {"clips": clips @ direction}
-
-
 def _row(a: _Positions, b: _Positions, level: str, others: Mapping[str, _Positions]) -> dict:
     one, two = a.levels[level], b.levels[level]
     r = correlation(one, two)
     shared = a.texts_hash == b.texts_hash
-    low, high = fisher_interval(r, len(one))
+    low, high = fisher_interval(r, min(len(one), len(EMOTIONS)))
     on_classes = level == "classes"
     same, other = _over_sets(a, b) if on_classes else (np.nan, np.nan)
     same_family = "same family" if a.reading.family == b.reading.family else "across families"

@@ -16,10 +16,11 @@ from valence.agreement import (
     families,
     words_reading,
 )
+from valence.axis_methods import METHODS
 from valence.errors import BadInput
-from valence.intervals import partial_correlation, permutation_p
+from valence.intervals import fisher_interval, partial_correlation, permutation_p
 from valence.stories import EMOTIONS, NEGATIVE, POSITIVE, load_stories
-from valence.validity import Paraphrases
+from valence.validity import Paraphrases, fit_of
 
 N = 12
 """paraphrases a story"""
@@ -90,6 +91,39 @@ def test_what_texts_alone_share_is_called_that():
     assert {row["relation"] for row in rows} == {"across families"}
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_independent_noise_does_not_agree_by_any_method(method):
+    """Two LLMs with nothing in common and nothing of an emotion in them, and more dimensions than classes."""
+    supervised, rows = METHODS[method].supervised, []
+    for seed in range(16):
+        noise = [reading(name, np.zeros((len(ROWS), LATENT)), d_model=100, seed=seed) for name in ("x", "y")]
+        rows.append(pair(agreement(noise, fit_of(method), supervised=supervised, n_bootstrap=0)))
+    # by "pca" both are turned by the same stories, which is worth something, and which the permutation p holds
+    limit = 0.25 if supervised else 0.5
+    for column in ("r", "r_same_set", "r_other_set"):
+        assert abs(np.mean([row[column] for row in rows])) < limit, column
+    p = np.array([row["p_permutation"] for row in rows])
+    assert np.isnan(p).all() if supervised else (p < 0.05).sum() <= 3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_classes_share_is_found_by_every_method(method):
+    latent, supervised = class_content(), METHODS[method].supervised
+    readings = [reading("x", latent), reading("y", latent)]
+    row = pair(agreement(readings, fit_of(method), supervised=supervised, n_bootstrap=10))
+    assert row[["r", "r_same_set", "r_other_set", "ceiling"]].min() > 0.9
+    assert row["ci_low"] <= row["r"] + 1e-3
+
+
+def test_held_out_positions_of_one_story_set_do_not_exist():
+    latent = class_content()
+    one = [replace(of, paraphrases=of.paraphrases[of.paraphrases.sets == "a"], texts=TEXTS[: len(TEXTS) // 2],
+                   clips=np.eye(12, 40))
+           for of in (reading("x", latent), reading("y", latent))]  # fmt: skip
+    table = agreement(one, fit_of("mean_difference"), supervised=True, n_bootstrap=5)
+    assert set(table["level"]) == {"clips"}
+
+
 def test_permutation_p_counts_all_orders_and_turns_each():
     random = np.random.default_rng(3)
     classes = ("anger", "fear", "neutral", "joy", "tenderness")
@@ -136,6 +170,8 @@ def test_clip_positions_and_what_words_explain_of_them():
     encoder = replace(reading("words", latent, noise=0.0, clips=clips), family="encoder")
     row = pair(agreement([x, y], fit_pca, given={WORDS: encoder}, n_bootstrap=20), "clips")
     assert row["n"] == 28
+    # clips of a class are no independent points: as wide as over nine classes
+    assert (row["fisher_low"], row["fisher_high"]) == fisher_interval(row["r"], 9)
     assert row["r"] > 0.9
     assert abs(row["r_given_words"]) < abs(row["r"])
     assert np.isnan(row["r_given_sentences"])
