@@ -199,7 +199,8 @@ def validity(table: pd.DataFrame) -> "Figure | None":
             row, number = here.loc[label], llms.index(label[0])
             colour, symbol = COLOURS[number % 10], SYMBOLS[number % 10]
             filled = colour if label[1] == "axis" else "white"
-            panel.plot([row["ci_low"], row["ci_high"]], [place, place], color=colour, linewidth=1.6)
+            kind = "range" if label[1] in RANGES else "ci"
+            panel.plot([row[f"{kind}_low"], row[f"{kind}_high"]], [place, place], color=colour, linewidth=1.6)
             panel.plot(row["value"], place, symbol, color=colour, markerfacecolor=filled, markersize=6)
         measure = here["measure"].iloc[0]
         panel.axvline(0.5 if measure == "AUC" else 0.0, color=GREY, linewidth=0.8, linestyle=":")

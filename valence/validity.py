@@ -19,7 +19,7 @@ from valence.stories import EMOTIONS, NEGATIVE, POSITIVE
 
 COLUMNS = (
     *("benchmark", "kind", "dimension", "predictor", "measure", "value", "ci_low", "ci_high"),
-    *("n", "n_training", "study"),
+    *("range_low", "range_high", "n", "n_training", "study"),
 )
 DOSE_COLUMNS = ("benchmark", "measure", "n_paraphrases", "draw", "value")
 DOSES = (1, 3, 5, 9, 15, 25, 50)
@@ -75,14 +75,17 @@ def fit_of(method: str) -> Fit:
 
 
 def zero_shot(loaded: BenchmarkTexts, scores: np.ndarray, *, predictor: str, n_training: int = 0) -> list[dict]:
-    """Rows of one predictor of valence, (n_evaluation,): against valence and, where it is rated, arousal."""
-    kind = loaded.benchmark.measure
+    """Rows of one predictor of valence, (n_evaluation,): against valence and, where it is rated, arousal.
+
+    Intervals hold that texts of one group (a document) are no independent texts.
+    """
+    kind, groups = loaded.benchmark.measure, loaded.evaluation.groups
     return [
         _row(
             loaded,
             dimension,
             predictor,
-            measure(scores, truth, kind=kind if dimension == "valence" else "r"),
+            measure(scores, truth, kind=kind if dimension == "valence" else "r", groups=groups),
             n_training,
         )
         for dimension, truth in loaded.evaluation.scores.items()
@@ -113,7 +116,10 @@ def refitted_rows(
 def random_rows(
     loaded: BenchmarkTexts, evaluation: np.ndarray, paraphrases: Paraphrases, *, seed: int, n: int = N_RANDOM
 ) -> list[dict]:
-    """Random directions, their sign from the stories as that of the axis: mean, and the range of 95 % of them."""
+    """Random directions, their sign from the stories as that of the axis: mean, and the range of 95 % of them.
+
+    The range is that of directions, in columns of its own; the mean has no interval.
+    """
     directions = np.random.default_rng(seed).standard_normal((n, evaluation.shape[1]))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     centroids = np.stack([paraphrases.activations[paraphrases.emotions == name].mean(axis=0) for name in EMOTIONS])
@@ -124,8 +130,10 @@ def random_rows(
         kind = loaded.benchmark.measure if dimension == "valence" else "r"
         values = np.array([measure(of_one, truth, kind=kind).value for of_one in scores.T])
         low, high = np.percentile(values, [2.5, 97.5])
-        found = Measured(float(values.mean()), float(low), float(high), len(truth))
-        rows.append(_row(loaded, dimension, "random directions", found, 0))
+        row = _row(
+            loaded, dimension, "random directions", Measured(float(values.mean()), np.nan, np.nan, len(truth)), 0
+        )
+        rows.append(row | {"range_low": float(low), "range_high": float(high)})
     return rows
 
 
@@ -236,6 +244,6 @@ def _row(loaded: BenchmarkTexts, dimension: str, predictor: str, found: Measured
     values = (
         *(loaded.benchmark.name, loaded.benchmark.kind, dimension, predictor),
         *(loaded.benchmark.measure if dimension == "valence" else "r",),
-        *(found.value, found.low, found.high, found.n, n_training, study),
+        *(found.value, found.low, found.high, np.nan, np.nan, found.n, n_training, study),
     )
     return dict(zip(COLUMNS, values, strict=True))

@@ -65,6 +65,62 @@ def test_pearson_and_its_interval_are_those_of_scipy():
     assert high - low > 0.8, "nine classes say little"
 
 
+def in_documents(random, *, n_groups=40, size=25, icc=0.3):
+    """Scores and ratings, r = .5 (both parts), of texts in documents; both are alike within a document."""
+    groups = np.repeat(np.arange(n_groups), size)
+    mix = np.linalg.cholesky([[1.0, 0.5], [0.5, 1.0]])
+    of_group = random.standard_normal((n_groups, 2)) @ mix.T
+    own = random.standard_normal((len(groups), 2)) @ mix.T
+    scores, ratings = (np.sqrt(icc) * of_group[groups] + np.sqrt(1 - icc) * own).T
+    return scores, ratings, np.array([f"document {index}" for index in groups])
+
+
+@pytest.mark.parametrize("kind", ["AUC", "r"])
+def test_intervals_over_documents_hold_the_truth_and_those_over_texts_do_not(kind):
+    random = np.random.default_rng(3)
+    draws = []
+    for _ in range(300):
+        scores, truth, groups = in_documents(random)
+        draws.append((scores, (truth > 0) * 1.0 if kind == "AUC" else truth, groups))
+    # P(score of a positive > of a negative), positive where a normal of r = .5 is above 0: from a large sample
+    scores, ratings = (random.standard_normal((400_000, 2)) @ np.linalg.cholesky([[1, 0.5], [0.5, 1]]).T).T
+    truth = 0.5 if kind == "r" else roc_auc_score(ratings > 0, scores)
+
+    def coverage(grouped):
+        found = [measure(s, t, kind=kind, groups=g if grouped else None) for s, t, g in draws]
+        return np.mean([one.low <= truth <= one.high for one in found])
+
+    assert 0.90 <= coverage(grouped=True) <= 0.98
+    assert coverage(grouped=False) < 0.88
+
+
+@pytest.mark.parametrize("kind", ["AUC", "r"])
+def test_groups_of_one_text_change_nothing_and_one_group_has_no_interval(kind):
+    scores, truth, _ = in_documents(np.random.default_rng(4))
+    truth = (truth > 0) * 1.0 if kind == "AUC" else truth
+    names = np.arange(len(truth)).astype(str)
+    assert measure(scores, truth, kind=kind, groups=names) == measure(scores, truth, kind=kind)
+    one = measure(scores, truth, kind=kind, groups=np.full(len(truth), "all"))
+    assert np.isnan(one.low)
+    assert one.value == measure(scores, truth, kind=kind).value
+    almost = names.copy()
+    almost[1] = almost[0]  # sums over almost as many groups as texts: the textbook's interval
+    found, plain = measure(scores, truth, kind=kind, groups=almost), measure(scores, truth, kind=kind)
+    assert found.high - found.low == pytest.approx(plain.high - plain.low, rel=0.1)
+
+
+def test_rows_of_texts_that_share_documents_have_the_interval_over_documents(planted):
+    direction, _, axis = planted
+    loaded, evaluation, _ = planted_benchmark(direction, name="emobank")
+    part = loaded.evaluation
+    groups = np.array([f"document {index // 20}" for index in range(len(part.groups))])
+    loaded = replace(loaded, evaluation=replace(part, groups=groups))
+    row = by_predictor(validity.axis_rows(loaded, evaluation, axis))["axis"]
+    expected = measure(evaluation @ axis, part.scores["valence"], kind="r", groups=groups)
+    assert (row["ci_low"], row["ci_high"]) == (expected.low, expected.high)
+    assert row["ci_low"] != measure(evaluation @ axis, part.scores["valence"], kind="r").low
+
+
 @pytest.mark.parametrize(
     ("scores", "truth", "kind", "message"),
     [
@@ -161,7 +217,8 @@ def test_random_directions_are_at_chance_on_average(planted):
     expected = stats.norm.cdf(np.abs([unit(random) @ direction for _ in range(4000)]) / np.sqrt(2)).mean()
     assert row["value"] == pytest.approx(expected, abs=0.03)
     axis_value = by_predictor(validity.axis_rows(loaded, evaluation, axis))["axis"]["value"]
-    assert row["ci_low"] < 0.5 < row["ci_high"] < axis_value
+    assert row["range_low"] < 0.5 < row["range_high"] < axis_value
+    assert np.isnan(row["ci_low"]) and np.isnan(row["ci_high"]), "a range over directions is no interval"  # noqa: PT018
 
 
 def test_the_probe_learns_from_training_texts_alone(planted):
