@@ -230,6 +230,12 @@ def test_an_incomplete_cohort_is_refused(small, tmp_path):
         ('{"subjects": ["sub000"], "settings": []}', "settings is not an object"),
         ('{"subjects": ["sub000"], "settings": {}}', "ratings is not a list"),
         ('{"subjects": ["sub000"], "settings": {}, "ratings": [1]}', "ratings has 1 numbers, not 28"),
+        (
+            json.dumps(
+                {"subjects": ["sub000"], "settings": {}, "ratings": [1] * 28, "standard_split": [["sub000"], []]}
+            ),
+            "standard_split is not three lists",
+        ),
     ],
 )
 def test_a_truth_of_another_form_is_refused(small, tmp_path, truth, told):

@@ -113,6 +113,13 @@ def _checked(truth: object) -> dict:
         raise ValueError("ratings is not a list of numbers")
     if len(ratings) != FacedFiles.n_clips:
         raise ValueError(f"ratings has {len(ratings)} numbers, not {FacedFiles.n_clips}")
+    parts = truth.get("standard_split")
+    if parts is not None and not (
+        isinstance(parts, list)
+        and len(parts) == 3
+        and all(isinstance(part, list) and part and all(one in subjects for one in part) for part in parts)
+    ):
+        raise ValueError("standard_split is not three lists of the subjects")
     return truth
 
 
