@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from valence.activations import POOLING, load_activations, save_activations
+from valence.activations import POOLING, load_activations, reading_identity, save_activations
 from valence.axis import METHOD, Axis
 from valence.cache import cache_folder, write_whole
 from valence.cell import canonical_hash
@@ -54,7 +54,8 @@ def configuration_of(
 ) -> dict:
     """Everything that decides an axis, and no path or device."""
     written = writing_of(llm, llm_hash, how=how, engine=engine, seed=seed)
-    return {**written, "layer": layer, "pooling": pooling, "method": method, "sign_rule": sign_rule}
+    read = {"layer": layer, "pooling": pooling, **reading_identity(pooling), "method": method, "sign_rule": sign_rule}
+    return {**written, **read}
 
 
 def writing_of(llm: LLM, llm_hash: str, *, how: Paraphrasing, engine: str, seed: int) -> dict:
@@ -83,8 +84,8 @@ def configuration_on_texts(
     """Everything that decides an axis fitted to given texts: the kept ones, whoever wrote them."""
     kept = table[table["kept"]]
     rows = [list(row) for row in kept[["story", "emotion", "set", "text"]].itertuples(index=False, name=None)]
-    read = {"layer": layer, "pooling": pooling, "method": method, "sign_rule": sign_rule, "seed": seed}
-    return {**_read_by(llm, llm_hash, engine), "texts": canonical_hash(rows), **read}
+    read = {"layer": layer, "pooling": pooling, **reading_identity(pooling), "method": method, "sign_rule": sign_rule}
+    return {**_read_by(llm, llm_hash, engine), "texts": canonical_hash(rows), "seed": seed, **read}
 
 
 def _read_by(llm: LLM, llm_hash: str, engine: str) -> dict:

@@ -65,7 +65,7 @@ class RemoteEngine:
         return engine_identity(self._llm, self._name)
 
     def activations(self, texts: Sequence[str], *, layers: Sequence[int], pooling: str = "last") -> np.ndarray:
-        """Activations of the last token or the mean over tokens: float32 array, (n_texts, n_layers, d_model)."""
+        """Activations, float32 (n_texts, n_layers, d_model), of the last token or the mean behind the first."""
         self._call("peak_bytes")
         started = time.monotonic()
         activations = self._call("activations", texts, layers, pooling)

@@ -87,7 +87,7 @@ class VllmEngine:
         return engine_identity(self._llm, self.name)
 
     def activations(self, texts: Sequence[str], *, layers: Sequence[int], pooling: str = "last") -> np.ndarray:
-        """Activations of the last token or the mean over tokens: float32 array, (n_texts, n_layers, d_model)."""
+        """Activations, float32 (n_texts, n_layers, d_model), of the last token or the mean behind the first."""
         states = [state_of_layer(layer, self._n_blocks) for layer in layers]
         prompts: Any = [{"prompt_token_ids": self.encoder.text_ids(text)} for text in texts]
         # One token is sampled and never fed back: each request is computed once, up to its last token.

@@ -30,9 +30,10 @@ class ActivationTap:
         Parameters
         ----------
         states : indices of hidden states, 0 (what the first block is given) to n_blocks (after the final norm).
-        pooling : "last" (token that the request has computed) or "mean" (over its tokens).
+        pooling : "last" (token that the request has computed) or "mean" (over its tokens but the first, see
+            `valence.activations.POOLINGS`).
         """
-        self._tap_sums: dict[str, tuple[torch.Tensor, int]] = {}
+        self._tap_sums: Sums = {}
         self._tap_hooks: list[Any] = []
         if self.rank != 0:  # type: ignore[attr-defined]
             return
@@ -65,7 +66,7 @@ class ActivationTap:
             rows = torch.frombuffer(read, dtype=torch.float32).view(len(requests), *next(iter(sums.values()))[0].shape)
             for index, request in enumerate(requests):
                 row, count = sums.pop(request)  # each step's memory is free when its last row is copied
-                rows[index] = row / count
+                rows[index] = row / max(count, 1)
         return requests, read
 
     def _before(self, module: torch.nn.Module, position: int) -> Any:
@@ -86,15 +87,20 @@ class ActivationTap:
     def _begin_step(self, _network: torch.nn.Module, _inputs: object) -> None:
         runner = self.model_runner  # type: ignore[attr-defined]
         requests = list(runner.input_batch.req_ids)
-        self._tap_step.begin(requests, runner.query_start_loc.np[: len(requests) + 1].tolist())
+        starts = runner.query_start_loc.np[: len(requests) + 1].tolist()
+        # one that was thrown out for want of memory comes back with nothing computed, and begins anew
+        computed = runner.input_batch.num_computed_tokens_cpu[: len(requests)].tolist()
+        self._tap_step.begin(requests, starts, begun=[count == 0 for count in computed])
 
     def _end_step(self, _network: torch.nn.Module, _inputs: object, _output: object) -> None:
-        step = self._tap_step
-        rows = step.end()
-        for request, row, count in zip(step.requests, rows, step.counts, strict=True):
-            sums, before = self._tap_sums.get(request, (torch.zeros(()), 0))
-            # A prompt that is computed in several chunks adds to its mean; its last chunk ends with its last token.
-            self._tap_sums[request] = (row, 1) if step.pooling == "last" else (sums + row, before + count)
+        self._tap_step.end(self._tap_sums)
+
+
+Sums = dict[str, tuple[torch.Tensor, int]]
+"""of each request: what its tokens so far have summed to, (n_states, d_model), and how many that are
+
+0 where that is its first token alone, which counts only while no other has come.
+"""
 
 
 class Step:
@@ -105,24 +111,43 @@ class Step:
         self.requests: list[str] = []
         self.counts: list[int] = []
         self._starts: list[int] = []
+        self._begun: list[bool] = []
         self._pooled: list[torch.Tensor | None] = [None] * n_states
 
-    def begin(self, requests: list[str], starts: list[int]) -> None:
-        """Requests of the pass, and where the rows of each begin (and the last one's end)."""
-        self.requests, self._starts = requests, starts
+    def begin(self, requests: list[str], starts: list[int], *, begun: list[bool]) -> None:
+        """Requests of the pass, where the rows of each begin (and the last one's end), and which begin in it."""
+        self.requests, self._starts, self._begun = requests, starts, begun
         self.counts = [end - start for start, end in itertools.pairwise(starts)]
 
     def add(self, position: int, hidden: torch.Tensor) -> None:
-        """Pool hidden states, (n_tokens or more, d_model): of the last token, or summed in double precision."""
+        """Pool hidden states, (n_tokens or more, d_model): of the last token, or summed in double precision.
+
+        A request's first token is left out of the sum in the pass where it begins, unless that has no other.
+        """
         if self.pooling == "last":
             last = torch.tensor(self._starts[1:], device=hidden.device) - 1
             self._pooled[position] = hidden[last].float()
         else:
             lengths = torch.tensor(self.counts, device=hidden.device)
+            facts = zip(self._starts[:-1], self._begun, self.counts, strict=True)
+            first = [start for start, begins, count in facts if begins and count > 1]
             tokens = hidden[: self._starts[-1]].double()
+            tokens = tokens.index_fill(0, torch.tensor(first, dtype=torch.long, device=hidden.device), 0.0)
             self._pooled[position] = torch.segment_reduce(tokens, "sum", lengths=lengths, axis=0)
 
-    def end(self) -> torch.Tensor:
+    def end(self, sums: Sums) -> None:
+        """Add the pass to the sums of its requests, on the CPU."""
+        for request, row, count, begins in zip(self.requests, self._rows(), self.counts, self._begun, strict=True):
+            # A prompt that is computed in several chunks adds to its mean; its last chunk ends with its last token.
+            if self.pooling == "last":
+                sums[request] = (row, 1)
+            elif begins:
+                sums[request] = (row, count - 1)
+            else:
+                before, n_before = sums[request]
+                sums[request] = (before + row if n_before else row, n_before + count)
+
+    def _rows(self) -> torch.Tensor:
         """(n_requests, n_states, d_model) on the CPU."""
         missing = [position for position, pooled in enumerate(self._pooled) if pooled is None]
         if missing:

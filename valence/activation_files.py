@@ -16,7 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
-from valence.activations import POOLING, check_pooling
+from valence.activations import POOLING, check_pooling, reading_identity
 from valence.cache import write_whole
 from valence.cell import canonical_hash
 from valence.errors import BadInput
@@ -149,7 +149,7 @@ def read_to_files(
         "texts_hash": canonical_hash(list(texts)),
         "layers": tuple(int(layer) for layer in layers),
         "pooling": pooling,
-        "llm": engine.identity(),
+        "llm": _identity(engine, pooling),
     }
     manifest = _same(folder, wanted)
     if manifest is None:
@@ -165,6 +165,12 @@ def read_to_files(
         remaining_s = (time.monotonic() - started) / done * (len(left) - done)
         on_event(f"activations: {spans[index].stop} of {len(texts)} texts, {remaining_s:.0f} s to go")
     return ActivationFiles(folder)
+
+
+def _identity(engine: Reader, pooling: str) -> str:
+    """Of the LLM, and of how it is pooled where that has changed."""
+    reading = reading_identity(pooling)
+    return canonical_hash([engine.identity(), reading]) if reading else engine.identity()
 
 
 def _begin(engine: Reader, texts: Sequence[str], folder: Path, wanted: dict, texts_per_shard: int) -> Manifest:

@@ -1,4 +1,4 @@
-"""Stage activations: texts in, float32 array (n_texts, n_layers, d_model) out, of the last token or their mean.
+"""Stage activations: texts in, float32 array (n_texts, n_layers, d_model) out, of the last token or a mean.
 
 A layer is an index into the hidden states of the LLM as transformers lists them: 0 the embeddings (what the first
 block is given), k the output of block k, and -1 the last, after the final norm. All can be read in one pass. The study
@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 LAYER = -2
 POOLING = "last"
 POOLINGS = ("last", "mean")
-"""of a text's tokens, its special tokens included: the last one, or the mean over all"""
+"""of a text's tokens, its special tokens included: the last one, or the mean over all but the first
+
+Many LLMs heap attention on a first token, and with it a norm ten times the others': a mean with it measures how few
+tokens a text has. It stays only where it is the one token of a text.
+"""
+READINGS = {"last": 1, "mean": 2}
+"""raised whenever a pooling would give other activations of the same tokens"""
 LEAST_BLOCKS = 3
 """below this an LLM has no layer -2 that is neither its first block's output nor its last"""
 TOKENS_PER_BATCH = 4096
@@ -48,6 +54,11 @@ def check_pooling(pooling: str) -> str:
     if pooling not in POOLINGS:
         raise BadInput(f"unknown pooling {pooling!r}", allowed=", ".join(POOLINGS), do="take one of these")
     return pooling
+
+
+def reading_identity(pooling: str) -> dict[str, int]:
+    """What a hash of activations of this pooling takes in beside its name: nothing for a first version."""
+    return {"reading": READINGS[pooling]} if READINGS[pooling] > 1 else {}
 
 
 def check_blocks(n_blocks: int, name: str) -> int:
@@ -113,8 +124,10 @@ def _pooled(hidden: "torch.Tensor", mask: "torch.Tensor", pooling: str) -> Any:
     lengths = mask.sum(dim=1)
     if pooling == "last":
         return hidden[torch.arange(len(mask)), lengths - 1].float().cpu()
-    kept = hidden.double() * mask.to(hidden.device)[..., None]
-    return (kept.sum(dim=1).cpu() / lengths[:, None]).float()
+    counted = mask.clone()
+    counted[:, 0] = lengths == 1
+    kept = hidden.double() * counted.to(hidden.device)[..., None]
+    return (kept.sum(dim=1).cpu() / counted.sum(dim=1)[:, None]).float()
 
 
 def batches_by_length(token_ids: Sequence[Sequence[int]], tokens_per_batch: int) -> list[list[int]]:

@@ -88,7 +88,9 @@ class TransformersEngine:
         self.encoder = Encoder(folder, chat=llm.chat)
         # "auto" cuts an LLM by blocks where its GPUs have to share it
         device = "cpu" if not torch.cuda.is_available() else "cuda" if llm.n_gpus == 1 else "auto"
-        network = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, llm.dtype), device_map=device)
+        network = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=getattr(torch, llm.dtype), device_map=device, use_safetensors=True
+        )
         self._network: Any = network.eval()
         self._n_blocks = check_blocks(network.config.get_text_config().num_hidden_layers, llm.name)
         self._llm = llm
@@ -119,7 +121,7 @@ class TransformersEngine:
         return engine_identity(self._llm, self.name)
 
     def activations(self, texts: Sequence[str], *, layers: Sequence[int], pooling: str = "last") -> np.ndarray:
-        """Activations of the last token or the mean over tokens: float32 array, (n_texts, n_layers, d_model)."""
+        """Activations, float32 (n_texts, n_layers, d_model), of the last token or the mean behind the first."""
         ids = [self.encoder.text_ids(text) for text in texts]
         return read_with_transformers(self._network, ids, layers=layers, pad_id=self.encoder.pad_id, pooling=pooling)
 

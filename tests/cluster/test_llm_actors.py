@@ -428,6 +428,31 @@ def test_blocks_and_hidden_states_of_a_network():
         tap.hidden_state({})
 
 
+@pytest.mark.parametrize("chunks", [[[6, 1, 4]], [[2, 1, 1], [1, 0, 2], [3, 0, 1]], [[1, 1, 2], [5, 0, 2]]])
+def test_a_step_of_vllm_pools_prompts_in_chunks(chunks):
+    """Three prompts of 6, 1 and 4 tokens; one that was thrown out half-way begins anew."""
+    tap = pytest.importorskip("cluster.vllm_tap")
+    tokens = {name: torch.randn(n, 2, 5, dtype=torch.float64) for name, n in (("a", 6), ("b", 1), ("c", 4))}
+    sums, last = {"a": (torch.full((2, 5), 9.0), 3)}, {}
+    for pooling, into in (("mean", sums), ("last", last)):
+        step, done = tap.Step(2, pooling), dict.fromkeys(tokens, 0)
+        for chunk in chunks:
+            counts = {name: count for name, count in zip(tokens, chunk, strict=True) if count}
+            starts = [0, *np.cumsum(list(counts.values())).tolist()]
+            step.begin(list(counts), starts, begun=[done[name] == 0 for name in counts])
+            rows = torch.cat([tokens[name][done[name] : done[name] + count] for name, count in counts.items()])
+            before = rows.clone()
+            for position in range(2):  # rows after the last request are padding
+                step.add(position, torch.cat([rows[:, position], torch.full((3, 5), 1e6)]))
+            assert torch.equal(rows, before)
+            step.end(into)
+            done = {name: done[name] + counts.get(name, 0) for name in tokens}
+    for name, of in tokens.items():
+        row, count = sums[name]
+        torch.testing.assert_close(row / max(count, 1), of[len(of) > 1 :].mean(dim=0))
+        torch.testing.assert_close(last[name][0], of[-1].float())
+
+
 def test_requests_cross_processes():
     import pickle
 
@@ -439,6 +464,8 @@ def test_the_identity_of_the_default_axis_stays():
     """Fits of earlier versions are found again under the same settings."""
     how = {"how": Paraphrasing(n=12), "layer": -2, "engine": "vllm", "sign_rule": "stories", "seed": 0}
     assert canonical_hash(configuration_of(EMBEDDED, "0" * 16, **how)) == "b6e0aff561c0aadd"
+    mean = configuration_of(EMBEDDED, "0" * 16, pooling="mean", **how)
+    assert mean["reading"] == 2, "the mean of earlier versions, with the first token, is another"
 
 
 def test_paraphrases_are_shared_by_what_decides_them_alone():

@@ -47,8 +47,10 @@ def by_transformers(folder: Path, layers: list[int], pooling: str) -> np.ndarray
     with torch.inference_mode():
         for text in texts():
             states = network(torch.tensor([encoder.text_ids(text)]), output_hidden_states=True).hidden_states
-            pooled = [states[layer][0, -1] if pooling == "last" else states[layer][0].mean(dim=0) for layer in layers]
-            rows.append(torch.stack(pooled).numpy())
+            tokens = [states[layer][0] for layer in layers]
+            rows.append(
+                torch.stack([of[-1] if pooling == "last" else of[len(of) > 1 :].mean(dim=0) for of in tokens]).numpy()
+            )
     return np.stack(rows)
 
 

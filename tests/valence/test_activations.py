@@ -61,7 +61,7 @@ def one_by_one(network, token_ids, layers, pooling="last"):
         for ids in token_ids:
             states = network(torch.tensor([ids]), output_hidden_states=True).hidden_states
             tokens = [states[layer][0].numpy() for layer in layers]
-            rows.append(np.stack([of[-1] if pooling == "last" else of.mean(axis=0) for of in tokens]))
+            rows.append(np.stack([of[-1] if pooling == "last" else of[len(of) > 1 :].mean(axis=0) for of in tokens]))
     return np.stack(rows)
 
 
@@ -78,6 +78,15 @@ def test_batches_give_what_each_text_gives_alone(tiny):
     assert np.abs(mean - read).max() > 0.01
     with pytest.raises(BadInput, match="unknown pooling 'max'"):
         read_with_transformers(tiny, token_ids, layers=layers, pad_id=0, pooling="max")
+
+
+def test_the_mean_leaves_the_first_token_out(tiny):
+    """Layer 0 is the embedding of a token, whatever is before it: another first token must not move the mean."""
+    ids = [[3, 5, 8, 13], [90, 5, 8, 13], [21, 34], [55]]
+    read = read_with_transformers(tiny, ids, layers=[0], pad_id=0, pooling="mean")[:, 0]
+    embedded = tiny.model.embed_tokens.weight.detach().numpy()
+    expected = [embedded[[5, 8, 13]].mean(axis=0), embedded[[5, 8, 13]].mean(axis=0), embedded[34], embedded[55]]
+    np.testing.assert_allclose(read, expected, atol=1e-7)
 
 
 def test_layer_0_is_the_embedding_and_the_last_is_normed(tiny):
