@@ -93,7 +93,8 @@ def hash_of_llm(request: StudyRequest, llm: LLM) -> str:
     choices = [request.layers, request.layer, request.pooling, request.method, request.seed]
     benchmarks = [loaded.hash for loaded in request.benchmarks.values()]
     parts = [engine_identity(llm, request.engine), llm.name, llm.family, writing_identity(request, writer)]
-    own = [[text.id, text.text] for text in (*concept_texts(), *nonce_stories())]
+    own = [[text.id, text.text] for text in concept_texts()]
+    own += [[story.id, story.text] for story in nonce_stories()]
     return canonical_hash([FORMAT, *parts, *choices, benchmarks, list(request.clips.items()), own])
 
 

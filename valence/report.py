@@ -35,7 +35,8 @@ def render_report(rows: pd.DataFrame, statistics: pd.DataFrame, sweep: dict, *, 
     rows : the results table, one row a cell, failed ones included.
     statistics : `valence.stats.compare` of these rows.
     sweep : what the tables do not know: command, preset, dataset, dataset_facts (n_subjects, split, train, validation,
-        test), leakage (findings of `valence.leakage` as dicts), data (steps, repairs by subject), n_cells, n_done, n_failed, partial, exclusions, failures, family, seconds, peak_memory_bytes, versions,
+        test), leakage (findings of `valence.leakage` as dicts), data (steps, repairs by subject), n_cells, n_done,
+        n_failed, partial, exclusions, failures, family, seconds, peak_memory_bytes, versions,
         generated_from. What is missing is left out of the page.
     axis : the LLM's axis, None where the sweep used none.
 
