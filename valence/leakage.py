@@ -59,11 +59,6 @@ def leakage_audit(split: Split, dataset: Dataset) -> tuple[Finding, ...]:
     return (*rows, _cohorts(parts, dataset), _rates(parts, dataset))
 
 
-def worst(findings: Iterable[Finding]) -> str:
-    """The gravest level among findings."""
-    return min((finding.level for finding in findings), key=LEVELS.index)
-
-
 def _finding(
     group: str,
     parts: tuple[Part, ...],

@@ -7,20 +7,9 @@ import scipy.signal
 
 from valence.cell import Recipe
 from valence.errors import BadInput
-from valence.registry import unknown_name
 
-MICROVOLTS = {"V": 1e6, "mV": 1e3, "µV": 1.0, "μV": 1.0, "uV": 1.0, "nV": 1e-3}
-"""µV in one of each unit; the micro sign and the Greek letter look alike and are both in use"""
 MAX_CUT_S = 0.1
 """seconds that resampling may cut off the end of a clip, to keep its rate exact"""
-
-
-def to_microvolts(x: np.ndarray, *, unit: str) -> np.ndarray:
-    """A signal in µV, of the same shape. Raises BadInput for a unit that is not known."""
-    if unit not in MICROVOLTS:
-        raise unknown_name("unit", unit, list(MICROVOLTS))
-    factor = MICROVOLTS[unit]
-    return x if factor == 1 else x * np.asarray(factor, dtype=x.dtype)
 
 
 def resample(x: np.ndarray, *, sfreq: float, new_sfreq: float) -> np.ndarray:

@@ -6,23 +6,11 @@ import scipy.signal
 
 from valence.cell import Recipe
 from valence.errors import BadInput
-from valence.preprocessing import cut_windows, n_windows, resample, resampled_n_times, to_microvolts, window_starts
+from valence.preprocessing import cut_windows, n_windows, resample, resampled_n_times, window_starts
 
 
 def recipe(**fields) -> Recipe:
     return Recipe(name="test", epochs=1, **fields)
-
-
-@pytest.mark.parametrize(("unit", "factor"), [("V", 1e6), ("mV", 1e3), ("µV", 1), ("μV", 1), ("uV", 1), ("nV", 1e-3)])
-def test_units(unit, factor):
-    x = np.array([1.0, -2.5], dtype=np.float32)
-    np.testing.assert_allclose(to_microvolts(x, unit=unit), x * factor, rtol=1e-6)
-    assert to_microvolts(x, unit=unit).dtype == np.float32
-
-
-def test_an_unknown_unit_is_refused():
-    with pytest.raises(BadInput, match="unknown unit 'volt'"):
-        to_microvolts(np.zeros(3), unit="volt")
 
 
 def test_resampling_is_that_of_cbramod():
