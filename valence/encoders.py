@@ -16,7 +16,7 @@ import numpy as np
 from valence.activations import batches_by_length
 from valence.errors import BadInput
 from valence.llms.places import check_folder, files_read, from_hub
-from valence.sentence_encoder import MOST_TOKENS, TOKENS_PER_BATCH, SentenceEncoder, find_sentence_encoder
+from valence.sentence_encoder import TOKENS_PER_BATCH, SentenceEncoder, find_sentence_encoder, most_tokens
 
 MINILM = "minilm"
 ENCODERS = ("albert", "bert", "deberta", "deberta-v2", "distilbert", "electra", "mpnet", "roberta", "xlm-roberta")
@@ -54,8 +54,8 @@ class ClipEncoder:
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Vectors of texts: float32 array, (n_texts, d), rows of length 1; texts are cut at CLIP's 77 tokens."""
         most = self._network.config.text_config.max_position_embeddings
-        ids = [self._tokenizer.encode(text, truncation=True, max_length=most) for text in texts]
-        return _by_batch(ids, self._text_vectors, self._network.config.projection_dim)
+        encoded = [dict(self._tokenizer(text, truncation=True, max_length=most)) for text in texts]
+        return _by_batch(encoded, self._text_vectors, self._network.config.projection_dim)
 
     def encode_images(self, paths: Sequence[Path]) -> np.ndarray:
         """Vectors of image files: float32 array, (n_images, d), rows of length 1. Raises BadInput, with its name."""
@@ -78,9 +78,9 @@ class ClipEncoder:
                 vectors.append(_unit(self._network.get_image_features(pixel_values=pixels)))
         return np.concatenate(vectors) if vectors else np.empty((0, self._network.config.projection_dim), np.float32)
 
-    def _text_vectors(self, ids: Any, mask: Any) -> np.ndarray:
-        device = self._network.device
-        return _unit(self._network.get_text_features(input_ids=ids.to(device), attention_mask=mask.to(device)))
+    def _text_vectors(self, given: dict[str, Any]) -> np.ndarray:
+        wanted = {name: given[name].to(self._network.device) for name in ("input_ids", "attention_mask")}
+        return _unit(self._network.get_text_features(**wanted))
 
 
 class NliEncoder:
@@ -105,25 +105,32 @@ class NliEncoder:
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Means over tokens of the last hidden state: float32 array, (n_texts, d), rows of length 1."""
-        return _by_batch(self._ids(texts, None), self._vectors, self._network.config.hidden_size)
+        return _by_batch(self._encoded(texts, None), self._vectors, self._network.config.hidden_size)
 
     def score(self, texts: Sequence[str]) -> np.ndarray:
         """Log odds that a text is positive minus log odds that it is negative: float32 (n_texts,)."""
-        of_each = [_by_batch(self._ids(texts, hypothesis), self._odds, 1)[:, 0] for hypothesis in HYPOTHESES]
+        of_each = [_by_batch(self._encoded(texts, hypothesis), self._odds, 1)[:, 0] for hypothesis in HYPOTHESES]
         return of_each[0] - of_each[1]
 
-    def _ids(self, texts: Sequence[str], hypothesis: str | None) -> list[list[int]]:
-        how = {"truncation": True if hypothesis is None else "only_first", "max_length": MOST_TOKENS}
-        return [self._tokenizer.encode(text, hypothesis, **how) for text in texts]
+    def _encoded(self, texts: Sequence[str], hypothesis: str | None) -> list[dict[str, list[int]]]:
+        how = {
+            "truncation": True if hypothesis is None else "only_first",
+            "max_length": most_tokens(self._network.config, self._tokenizer),
+        }
+        encoded = [dict(self._tokenizer(text, hypothesis, return_attention_mask=True, **how)) for text in texts]
+        if getattr(self._network.config, "type_vocab_size", 0) < 2:  # no such embeddings, whatever the tokenizer gives
+            encoded = [{name: of for name, of in given.items() if name != "token_type_ids"} for given in encoded]
+        return encoded
 
-    def _odds(self, ids: Any, mask: Any) -> np.ndarray:
-        device = self._network.device
-        logits = self._network(input_ids=ids.to(device), attention_mask=mask.to(device)).logits.float().cpu().numpy()
+    def _odds(self, given: dict[str, Any]) -> np.ndarray:
+        given = {name: values.to(self._network.device) for name, values in given.items()}
+        logits = self._network(**given).logits.float().cpu().numpy()
         return logits[:, [self._entailment]] - logits[:, [self._contradiction]]
 
-    def _vectors(self, ids: Any, mask: Any) -> np.ndarray:
-        ids, mask = ids.to(self._network.device), mask.to(self._network.device)
-        hidden = self._network.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
+    def _vectors(self, given: dict[str, Any]) -> np.ndarray:
+        given = {name: values.to(self._network.device) for name, values in given.items()}
+        mask = given["attention_mask"]
+        hidden = self._network.base_model(**given).last_hidden_state
         return _unit((hidden * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True))
 
 
@@ -224,18 +231,25 @@ def _tokenizer(folder: Path) -> Any:
         raise _not_an_encoder(folder, f"its tokenizer: {str(error).splitlines()[0]}") from error
 
 
-def _by_batch(ids: Sequence[Sequence[int]], compute: Any, width: int) -> np.ndarray:
-    """Rows of all texts, (n_texts, width), computed in batches of like length; padding comes after a text."""
+def _by_batch(encoded: Sequence[dict[str, list[int]]], compute: Any, width: int) -> np.ndarray:
+    """Rows of all texts, (n_texts, width), computed in batches of like length; padding comes after a text.
+
+    `compute` is given all that the tokenizer gives: BERT tells a premise from a hypothesis by token_type_ids alone.
+    """
     import torch
 
+    ids = [given["input_ids"] for given in encoded]
     rows = np.empty((len(ids), width), dtype=np.float32)
     for batch in batches_by_length(ids, TOKENS_PER_BATCH):
         most = max(len(ids[index]) for index in batch)
-        # what CLIP takes as the end of a text is its largest token: padding has to be another one
-        padded = torch.tensor([[*ids[index], *[1] * (most - len(ids[index]))] for index in batch])
-        mask = torch.tensor([[1] * len(ids[index]) + [0] * (most - len(ids[index])) for index in batch])
+        given = {}
+        for name in encoded[batch[0]]:
+            # what CLIP takes as the end of a text is its largest token: padding has to be another one
+            fill = 1 if name == "input_ids" else 0
+            padded = [[*encoded[index][name], *[fill] * (most - len(ids[index]))] for index in batch]
+            given[name] = torch.tensor(padded)
         with torch.inference_mode():
-            rows[batch] = compute(padded, mask)
+            rows[batch] = compute(given)
     return rows
 
 

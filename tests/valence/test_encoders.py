@@ -14,7 +14,7 @@ WORDS = tuple("a the and film is good bad this text positive negative very much 
 TEXTS = ["the film is good .", "a very very bad story , this film", "good"]
 
 
-def save_tokenizer(folder, *, pair=False):
+def save_tokenizer(folder, *, pair=False, types=False):
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -23,11 +23,16 @@ def save_tokenizer(folder, *, pair=False):
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>",
-        pair="<s> $A </s> $B </s>" if pair else None,
+        pair=("<s> $A </s> $B:1 </s>:1" if types else "<s> $A </s> $B </s>") if pair else None,
         special_tokens=[("<s>", 0), ("</s>", vocabulary["</s>"])],
     )
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="<pad>"
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        pad_token="<pad>",
+        model_input_names=["input_ids", *(["token_type_ids"] if types else []), "attention_mask"],
     )
     fast.save_pretrained(folder)
     return len(vocabulary)
@@ -71,6 +76,47 @@ def nli_folder(tmp_path_factory):
     )
     RobertaForSequenceClassification(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def bert_folder(tmp_path_factory):
+    """A BERT of few positions, whose tokenizer tells a hypothesis from a premise by token_type_ids."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    folder = tmp_path_factory.mktemp("tiny-bert")
+    size = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+    labels = {0: "entailment", 1: "neutral", 2: "contradiction"}
+    n_words = save_tokenizer(folder, pair=True, types=True)
+    torch.manual_seed(2)
+    config = BertConfig(
+        vocab_size=n_words, max_position_embeddings=24, pad_token_id=1, id2label=labels, initializer_range=0.8, **size
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
+    return folder
+
+
+def test_bert_is_told_which_text_is_the_hypothesis(bert_folder):
+    from transformers import AutoTokenizer, BertForSequenceClassification
+
+    nli = load_nli(str(bert_folder))
+    tokenizer = AutoTokenizer.from_pretrained(bert_folder)
+    network = BertForSequenceClassification.from_pretrained(bert_folder).eval()
+    expected, untyped = [], []
+    texts = [*TEXTS, "good film " * 40]
+    with torch.inference_mode():
+        for text in texts:
+            pairs = [
+                tokenizer(text, hypothesis, return_tensors="pt", truncation="only_first", max_length=24)
+                for hypothesis in ("This text is positive.", "This text is negative.")
+            ]
+            assert [pair["token_type_ids"].max() for pair in pairs] == [1, 1]
+            odds = [network(**pair).logits[0] @ torch.tensor([1.0, 0.0, -1.0]) for pair in pairs]
+            expected.append(float(odds[0] - odds[1]))
+            plain = [network(input_ids=pair["input_ids"]).logits[0] @ torch.tensor([1.0, 0.0, -1.0]) for pair in pairs]
+            untyped.append(float(plain[0] - plain[1]))
+    np.testing.assert_allclose(nli.score(texts), expected, atol=1e-4)
+    assert np.abs(np.subtract(expected, untyped)).max() > 1e-2
+    assert nli.encode(texts).shape == (4, 16), "and no text has more tokens than it has positions"
 
 
 def cosine(a, b):

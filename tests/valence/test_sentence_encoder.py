@@ -1,5 +1,7 @@
 """Sentence encoder: against transformers one text at a time, and what it is for."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -72,6 +74,42 @@ def test_the_table_says_which_encoder_measured():
     assert 0 < near.sum() < 10
     assert (table["reason"] == np.where(near, "copies the story", "")).all()
     assert (table["distance"][near] < 0.1).all()
+
+
+@pytest.mark.parametrize(
+    ("says", "first"),
+    [
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, True),
+        ({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}, False),
+        ({"pooling_mode": "cls"}, True),
+    ],
+)
+def test_a_folder_says_how_it_is_pooled_and_its_positions_bound_a_text(tmp_path, says, first):
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    tokenizer = AutoTokenizer.from_pretrained(find_sentence_encoder())
+    tokenizer.save_pretrained(tmp_path)
+    size = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+    torch.manual_seed(0)
+    network = BertModel(BertConfig(vocab_size=len(tokenizer), max_position_embeddings=20, **size)).eval()
+    network.save_pretrained(tmp_path)
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps(says))
+    texts = ["The child is happy.", "word " * 400]
+    for text, vector in zip(texts, SentenceEncoder(tmp_path).encode(texts), strict=True):
+        with torch.inference_mode():
+            ids = tokenizer(text, return_tensors="pt", truncation=True, max_length=20)
+            hidden = network(**ids).last_hidden_state[0]
+        expected = (hidden[0] if first else hidden.mean(dim=0)).numpy()
+        np.testing.assert_allclose(vector, expected / np.linalg.norm(expected), atol=1e-5)
+
+
+@pytest.mark.parametrize("says", ['{"pooling_mode_max_tokens": true}', "[", "[1]"])
+def test_another_pooling_is_refused(tmp_path, says):
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "1_Pooling" / "config.json").write_text(says)
+    with pytest.raises(BadInput, match="pooling of a sentence encoder"):
+        SentenceEncoder(tmp_path)
 
 
 def test_a_folder_that_is_no_encoder(tmp_path, monkeypatch):

@@ -8,13 +8,15 @@ from valence.errors import BadInput
 
 _FILES = ("*.safetensors", "*.json", "*.jinja", "merges.txt", "tokenizer.model")
 """what is read of an LLM, beside its folder's other files"""
+_POOLING = "1_Pooling/config.json"
+"""of sentence encoders alone"""
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
 INDEX = "model.safetensors.index.json"
 
 
 def files_read(folder: Path) -> list[Path]:
     """The files of an LLM that decide its output."""
-    return sorted({path for pattern in _FILES for path in folder.glob(pattern) if path.is_file()})
+    return sorted({path for pattern in (*_FILES, _POOLING) for path in folder.glob(pattern) if path.is_file()})
 
 
 def gguf_at(place: Path) -> Path | None:
@@ -76,8 +78,8 @@ def from_hub(place: str, revision: str, *, download: bool) -> Path:
         folder = snapshot_download(
             place,
             revision=revision,
-            allow_patterns=list(_FILES),
-            ignore_patterns=["*/*", "consolidated*"],
+            allow_patterns=[*_FILES, _POOLING],
+            ignore_patterns=["[!1]*/*", "1[!_]*/*", "1_[!P]*/*", "consolidated*"],
             local_files_only=offline,
         )
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
