@@ -18,6 +18,7 @@ from valence.cell import derive_seed
 from valence.distance import choose_encoder, make_distance
 from valence.errors import BadInput
 from valence.paraphrase_filter import StoryFilter, check_paraphrasing, first_paragraph
+from valence.sentence_encoder import sentence_encoder_hash
 from valence.stories import OPENINGS, Story
 
 logger = logging.getLogger(__name__)
@@ -64,10 +65,12 @@ class Paraphrasing:
         """Everything that decides the texts, JSON-able.
 
         encoder and drop_commentary count only where they are not the default: with it, texts are those of before.
+        Of "minilm" its files count too. Raises BadInput where that is not installed.
         """
         fields = dataclasses.asdict(self)
         later = {item.name: item.default for item in dataclasses.fields(self) if item.name in _LATER}
-        return {name: value for name, value in fields.items() if name not in later or value != later[name]}
+        counted = {name: value for name, value in fields.items() if name not in later or value != later[name]}
+        return counted | ({"encoder_hash": sentence_encoder_hash()} if self.encoder == "minilm" else {})
 
 
 _LATER = ("encoder", "drop_commentary")

@@ -264,12 +264,14 @@ def test_no_stories():
         paraphrase([], ScriptedWriter(distinct), how=Paraphrasing())
 
 
-def test_what_came_later_is_part_of_the_identity_only_where_it_differs():
+def test_what_came_later_is_part_of_the_identity_only_where_it_differs(monkeypatch):
     assert set(Paraphrasing().identity()) == {
         "n", "temperature", "min_tokens", "max_tokens", "min_distance", "min_distance_between", "rounds", "prompt",
         "with_opening",
     }  # fmt: skip
-    assert Paraphrasing(encoder="minilm").identity()["encoder"] == "minilm"
+    monkeypatch.setattr("valence.paraphrases.sentence_encoder_hash", lambda: "a" * 16)
+    minilm = Paraphrasing(encoder="minilm").identity()
+    assert (minilm["encoder"], minilm["encoder_hash"]) == ("minilm", "a" * 16), "other weights keep other texts"
     assert Paraphrasing(drop_commentary=True).identity()["drop_commentary"] is True
 
 
