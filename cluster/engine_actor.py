@@ -3,7 +3,8 @@
 import re
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,12 @@ class LlmActor:
     """What runs in the actor's process: one engine, loaded on request so that errors come back as they are."""
 
     def load(self, llm: LLM, engine: str) -> None:
+        """Load an LLM. Raises BadInput for what cannot be loaded, and what to do."""
         folder = local_folder(llm)
         need = need_of(folder, llm.dtype)
         free_gb, on_gpu = free_memory_gb()
         check_fits(llm, need, free_gb=free_gb, on_gpu=on_gpu)
+        self._llm, self._engine_name, self._need = llm, engine, need
         try:
             self._engine = _make_engine(engine, folder, llm)
         except BadInput:
@@ -37,7 +40,8 @@ class LlmActor:
             raise load_error(error, llm=llm, engine=engine, need=need, free_gb=min(free_gb), on_gpu=on_gpu) from error
 
     def generate(self, requests: Sequence[Request], temperature: float, max_new_tokens: int) -> list[Generation]:
-        return self._engine.generate(requests, temperature=temperature, max_new_tokens=max_new_tokens)
+        with self._memory_told():
+            return self._engine.generate(requests, temperature=temperature, max_new_tokens=max_new_tokens)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return self._engine.count_tokens(texts)
@@ -46,7 +50,24 @@ class LlmActor:
         return self._engine.n_layers()
 
     def activations(self, texts: Sequence[str], layers: Sequence[int], pooling: str) -> np.ndarray:
-        return self._engine.activations(texts, layers=layers, pooling=pooling)
+        with self._memory_told():
+            return self._engine.activations(texts, layers=layers, pooling=pooling)
+
+    @contextmanager
+    def _memory_told(self) -> Iterator[None]:
+        """Too little memory, which an engine may find only while it works, as BadInput; other errors as they are."""
+        try:
+            yield
+        except BadInput:
+            raise
+        except Exception as error:
+            if lacks_memory(error) is None:
+                raise
+            free_gb, on_gpu = free_memory_gb()
+            llm, engine = self._llm, self._engine_name
+            raise load_error(
+                error, llm=llm, engine=engine, need=self._need, free_gb=min(free_gb), on_gpu=on_gpu
+            ) from error
 
     def peak_bytes(self) -> int:
         """Largest resident memory of this process so far."""
@@ -64,15 +85,23 @@ def free_memory_gb() -> tuple[list[float], bool]:
     return [psutil.virtual_memory().available / 1e9], False
 
 
+def lacks_memory(error: BaseException) -> BaseException | None:
+    """The error, or the one among its causes, that tells of too little memory; None: none does."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if _OUT_OF_MEMORY.search(f"{type(cause).__name__}: {cause}"):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
 def load_error(error: BaseException, *, llm: LLM, engine: str, need: Need, free_gb: float, on_gpu: bool) -> BadInput:
     """What an engine said when it could not load an LLM, as an error that says what to do."""
     said = f"{type(error).__name__}: {error}"
-    causes: BaseException | None = error
-    while causes is not None:
-        if _OUT_OF_MEMORY.search(f"{type(causes).__name__}: {causes}"):
-            first = (str(causes).strip() or type(causes).__name__).split(". ", 1)[0].splitlines()[0]
-            return too_little_memory(llm, need=need, free_gb=free_gb, on_gpu=on_gpu, said=f"{engine}: {first}")
-        causes = causes.__cause__ or causes.__context__
+    cause = lacks_memory(error)
+    if cause is not None:
+        first = (str(cause).strip() or type(cause).__name__).split(". ", 1)[0].splitlines()[0]
+        return too_little_memory(llm, need=need, free_gb=free_gb, on_gpu=on_gpu, said=f"{engine}: {first}")
     return BadInput(
         f"LLM {llm.name}: {engine} cannot load it from {llm.source}: {said}",
         allowed="a complete LLM (config.json, *.safetensors, tokenizer) of an architecture that the engine knows",

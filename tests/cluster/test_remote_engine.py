@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from cluster import remote_engine
-from cluster.engine_actor import load_error
+from cluster.engine_actor import LlmActor, load_error
 from cluster.llm_pool import side_by_side
 from cluster.remote_engine import RemoteEngine, engine_resources
 from tests.valence.tiny_llms import tiny_llm
@@ -185,3 +185,24 @@ def test_gpus_of_an_engine():
     assert engine_resources([node], LLMS["qwen3-4b"]) == (4, 1)
     with pytest.raises(BadInput, match=r"n_gpus=4[\s\S]*llama-4-scout:n_gpus=2"):
         engine_resources([{"Alive": True, "Resources": {"CPU": 32.0, "GPU": 2.0}}], LLMS["llama-4-scout"])
+
+
+@pytest.mark.parametrize("method", ["generate", "activations"])
+def test_too_little_memory_while_an_engine_works_is_told(tiny, method):
+    """An allocation that torch really refuses, inside a forward pass; and another error of it, as it is."""
+    actor = LlmActor()
+    actor.load(tiny, "transformers")
+    ask = {
+        "generate": lambda: actor.generate([Request("Rewrite this.", "You", 1)], 0.7, 5),
+        "activations": lambda: actor.activations(["A text."], [0], "last"),
+    }[method]
+    hook = actor._engine._network.base_model.register_forward_pre_hook(lambda *_: torch.empty(2**60))
+    with pytest.raises(BadInput, match=r"needs .* GB on this machine .*transformers: ") as raised:
+        ask()
+    assert "take a smaller --llm" in str(raised.value)
+    hook.remove()
+    hook = actor._engine._network.base_model.register_forward_pre_hook(lambda *_: torch.ones(2) @ torch.ones(3))
+    with pytest.raises(RuntimeError, match="inconsistent tensor size"):
+        ask()
+    hook.remove()
+    ask()
