@@ -27,7 +27,8 @@ def read_table(path: Path, *, names: Sequence[Sequence[str]] = (), known: Sequen
 
     Raises
     ------
-    BadInput : for an empty file, one that is not UTF-8, damaged, or of a number of columns that has no names.
+    BadInput : for an empty file, one that is not UTF-8, damaged, of a number of columns that has no names, or with two
+        columns of one name.
     """
     suffix = path.suffix.lower()
     if suffix == ".parquet":
@@ -37,6 +38,7 @@ def read_table(path: Path, *, names: Sequence[Sequence[str]] = (), known: Sequen
     else:
         rows = _csv_rows(path) if suffix == ".csv" else _tab_rows(path)
         table = _with_header(path, rows, names=names, known=known)
+    check_names(path, table.columns)
     if table.empty:
         raise bad_file(path, "it is empty", allowed="one text a row", do="fetch it again")
     return table
@@ -68,6 +70,25 @@ def read_text(path: Path, *, encoding: str = "utf-8") -> str:
         ) from error
 
 
+def strings(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """A table as strings, names in lower case; what is missing is empty. Raises BadInput for doubled names."""
+    check_names(path, [str(name).lower() for name in frame.columns])
+    columns = {str(name).lower(): frame[name].astype(object) for name in frame.columns}
+    return pd.DataFrame({name: of.where(of.notna(), "").map(str) for name, of in columns.items()})
+
+
+def check_names(path: Path, names: Sequence[str]) -> None:
+    """Raise BadInput where two columns have one name, upper and lower case alike, but for the empty one."""
+    doubled = sorted({name for name in names if name and list(names).count(name) > 1})
+    if doubled:
+        raise bad_file(
+            path,
+            f"more than one column is named {', '.join(doubled)}",
+            allowed="a name for each column, upper and lower case alike",
+            do="rename or remove all but one",
+        )
+
+
 def bad_file(path: Path, why: str, *, allowed: str, do: str) -> BadInput:
     """The error for one file."""
     return BadInput(f"benchmark file {path}: {why}", allowed=allowed, do=do)
@@ -78,7 +99,7 @@ def _parquet(path: Path) -> pd.DataFrame:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
         raise bad_file(path, str(error).split("\n", 1)[0], allowed="a Parquet table", do="fetch it again") from error
-    return pd.DataFrame({str(name).lower(): table[name].astype(str) for name in table.columns})
+    return strings(table, path)
 
 
 def _json_lines(path: Path) -> pd.DataFrame:
@@ -92,14 +113,16 @@ def _json_lines(path: Path) -> pd.DataFrame:
             continue
         try:
             found = json.loads(part)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise bad_file(
                 path, f"line {number}: {error}", allowed="one JSON object a line", do="correct it"
             ) from error
         found = found if isinstance(found, list) else [found]
         if not all(isinstance(row, dict) for row in found):
             raise bad_file(path, f"line {number} is no object", allowed="one JSON object a line", do="correct it")
-        rows += [{str(name).lower(): str(value) for name, value in row.items()} for row in found]
+        rows += [
+            {str(name).lower(): "" if value is None else str(value) for name, value in row.items()} for row in found
+        ]
     return pd.DataFrame(rows).fillna("")
 
 

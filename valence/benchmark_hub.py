@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from valence.benchmark_files import strings
 from valence.benchmark_rows import rows_of_table
 from valence.benchmark_texts import BenchmarkTexts, texts_of_table
 from valence.benchmarks import BENCHMARKS, Benchmark, benchmark
@@ -60,9 +61,9 @@ def load_from_hub(row: Benchmark, *, n_texts: int = 2000, n_training: int = 5000
     parts = []
     for name, split in splits.items():
         if name in found:
-            frame = found[name].to_pandas()
-            table = pd.DataFrame({str(column).lower(): frame[column].astype(str) for column in frame.columns})
-            parts.append(rows_of_table(row, table, Path(f"{row.hub}/{name}"), split=split))
+            place_of_split = Path(f"{row.hub}/{name}")
+            table = strings(found[name].to_pandas(), place_of_split)
+            parts.append(rows_of_table(row, table, place_of_split, split=split, seed=seed))
     return texts_of_table(
         row,
         pd.concat(parts, ignore_index=True),

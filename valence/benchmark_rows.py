@@ -9,6 +9,7 @@ import pandas as pd
 
 from valence.benchmark_files import bad_file, read_lines, read_table, read_text
 from valence.benchmarks import Benchmark, Part
+from valence.cell import derive_seed
 
 MAX_WORDS = 200
 """of a text that is read: longer reviews are cut at the end of a sentence"""
@@ -18,21 +19,22 @@ STEM = 5
 """letters that two words of a lexicon share where they count as one group"""
 
 
-def read_part(row: Benchmark, part: Part, path: Path) -> pd.DataFrame:
+def read_part(row: Benchmark, part: Part, path: Path, *, seed: int = 0) -> pd.DataFrame:
     """Rows of one file: text, group, split and the scores, texts cleaned and cut."""
     if part.form == "table":
         columns = {name for candidates in row.scores.values() for name in candidates}
         table = read_table(path, names=row.names, known=sorted({*row.text, *columns}))
-        return rows_of_table(row, table, path, split=part.split)
+        return rows_of_table(row, table, path, split=part.split, seed=seed)
     texts = [read_text(path, encoding=part.encoding)] if part.form == "files" else None
     texts = texts or read_lines(path, encoding=part.encoding, comment=part.comment)
     rows = pd.DataFrame({"text": texts, "group": "", "split": part.split, "valence": part.label})
-    return _finished(row, rows)
+    return _finished(row, rows, path, seed)
 
 
-def rows_of_table(row: Benchmark, table: pd.DataFrame, path: Path, *, split: str) -> pd.DataFrame:
+def rows_of_table(row: Benchmark, table: pd.DataFrame, path: Path, *, split: str, seed: int = 0) -> pd.DataFrame:
     """The same of a table of strings with column names in lower case; `path` is for messages."""
     text = _column(table, row.text, "the text", path)
+    table = table[table[text] != ""]
     rows = pd.DataFrame({"text": table[text], "group": "", "split": split})
     for dimension, candidates in row.scores.items():
         values = table[_column(table, candidates, dimension, path)]
@@ -41,16 +43,18 @@ def rows_of_table(row: Benchmark, table: pd.DataFrame, path: Path, *, split: str
     if pattern and column in table.columns:
         documents = [re.sub(pattern, r"\1", value, count=1) for value in table[column]]
         rows["group"] = [f"{path.name}/{document}" for document in documents]
-    return _finished(row, rows.dropna(subset=list(row.scores)))
+    return _finished(row, rows.dropna(subset=list(row.scores)), path, seed)
 
 
-def _finished(row: Benchmark, rows: pd.DataFrame) -> pd.DataFrame:
+def _finished(row: Benchmark, rows: pd.DataFrame, path: Path, seed: int) -> pd.DataFrame:
     """Texts cleaned and cut; a text without a document is a group of its own, a word belongs to its stem.
 
-    Of very many rows a fixed sample is taken: cleaning half a million reviews takes minutes, for a few thousand used.
+    Of very many rows a sample is taken, by the seed and the names of benchmark and file: cleaning half a million
+    reviews takes minutes, for a few thousand used.
     """
     if len(rows) > MOST_ROWS:
-        rows = rows.sample(MOST_ROWS, random_state=0)
+        chosen = derive_seed(f"{seed}/{row.name}", f"rows/{path.name}")
+        rows = rows.sample(MOST_ROWS, random_state=np.random.default_rng(chosen))
     texts = [_cut(row.clean(text)) for text in rows["text"]]
     own = [text.lower()[:STEM] if row.kind == "lexicon" else text.lower() for text in texts]
     return rows.assign(text=texts, group=[group or name for group, name in zip(rows["group"], own, strict=True)])

@@ -70,7 +70,7 @@ def load_benchmark(
     parts = parts_of(row, listing(folder), folder)
     if not parts:
         find_benchmarks(folder, [row.name])
-    frames = [read_part(row, part, path) for part, paths in parts for path in paths]
+    frames = [read_part(row, part, path, seed=seed) for part, paths in parts for path in paths]
     table = pd.concat(frames, ignore_index=True)
     files = sorted({path.name if part.form != "files" else path.parent.name for part, paths in parts for path in paths})
     return texts_of_table(row, table, place=str(folder), files=files, n_texts=n_texts, n_training=n_training, seed=seed)

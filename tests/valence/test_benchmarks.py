@@ -222,6 +222,11 @@ REFUSED = {
     "no header": (b"alpha\tbeta\tgamma\n1\t2\t3\n", "alpha, beta, gamma"),
     "unknown labels": (b"sentence\tlabel\na\tyes\nb\tno\n", "labels no, yes"),
     "another encoding": ("sentence\tlabel\ncafé\t1\n".encode("latin1"), "byte 18 is not UTF-8"),
+    "two columns of texts": (
+        b"sentence\tlabel\tsentence\na\t1\tb\nc\t0\td\n",
+        "more than one column is named sentence",
+    ),
+    "two columns of labels": (b"sentence\tlabel\tLabel\na\t1\t0\nc\t0\t1\n", "more than one column is named label"),
     "two texts": (b"sentence\tlabel\na\t0\nb\t1\n", "2 texts leave 0 to evaluate on"),
 }
 
@@ -263,3 +268,31 @@ def test_names_and_folders_that_are_not_there(tmp_path):
         find_benchmarks(tmp_path)
     with pytest.raises(BadInput, match="no files of imdb in"):
         find_benchmarks(tmp_path, ["imdb"])
+
+
+def test_json_that_never_closes(tmp_path):
+    write(tmp_path / "sst2" / "validation.json", "[" * 100_000)
+    with pytest.raises(BadInput, match=r"validation\.json: line 1"):
+        load_benchmark(benchmark("sst2"), tmp_path)
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl"])
+def test_texts_that_are_missing_are_left_out(tmp_path, form):
+    rows = [{"sentence": text, "label": label} for text, label in LABELLED] + [{"sentence": None, "label": 1}]
+    folder = tmp_path / "sst2"
+    folder.mkdir()
+    if form == "parquet":
+        pd.DataFrame(rows).to_parquet(folder / "validation.parquet")
+    else:
+        write(folder / "validation.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    assert everything(load(tmp_path, "sst2")) == dict(LABELLED)
+
+
+def test_the_rows_of_a_long_file_derive_from_the_seed(tmp_path, monkeypatch):
+    monkeypatch.setattr("valence.benchmark_rows.MOST_ROWS", 40)
+    write(
+        tmp_path / "sst2" / "dev.tsv", "sentence\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in LABELLED)
+    )
+    first, again, other = (set(everything(load(tmp_path, "sst2", seed=seed))) for seed in (0, 0, 1))
+    assert len(first) == len(other) == 40
+    assert first == again != other
