@@ -63,7 +63,9 @@ def _encoder_validity(
 ) -> pd.DataFrame:
     """Prototypes from the stories, and the axis fitted to the encoder's vectors as to an LLM's."""
     emotions = np.array([story.emotion for story in load_stories()])
-    direction = fit_of(request.method)(paraphrases.activations, paraphrases.emotions, paraphrases.sets)
+    direction = fit_of(request.method, request.sign_rule)(
+        paraphrases.activations, paraphrases.emotions, paraphrases.sets
+    )
     rows = []
     for key, loaded in request.benchmarks.items():
         vectors = encoded[f"evaluation/{key}"].astype(float)
@@ -84,7 +86,11 @@ def compare(request: StudyRequest, llms: Sequence[Reading], encoders: Sequence[R
     words = replace(given[WORDS], llm="words (TF-IDF)", family=ENCODER)
     supervised = choose_method(request.method).supervised
     return agreement(
-        [*llms, *encoders, words], fit_of(request.method), supervised=supervised, given=given, seed=request.seed
+        [*llms, *encoders, words],
+        fit_of(request.method, request.sign_rule),
+        supervised=supervised,
+        given=given,
+        seed=request.seed,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from cluster.axis_inputs import check_layer, choose_engine
 from valence.activations import LAYER, check_pooling
 from valence.axis_methods import choose_method
+from valence.axis_pca import SIGN_RULES
 from valence.benchmark_folder import find_benchmarks
 from valence.benchmark_hub import HUB, benchmarks_on_hub, load_from_hub
 from valence.benchmark_texts import BenchmarkTexts, load_benchmark
@@ -16,6 +17,7 @@ from valence.errors import BadInput
 from valence.faced_stimuli import describe
 from valence.llms import LLM, resolve_llm
 from valence.paraphrases import MIN_KEPT, Paraphrasing, study_paraphrasing
+from valence.registry import unknown_name
 from valence.sentence_encoder import find_sentence_encoder
 
 ALL = "all"
@@ -40,6 +42,7 @@ class StudyRequest:
     """of the axis"""
     pooling: str
     method: str
+    sign_rule: str
     engine: str
     nli: str | None
     encoders: tuple[str, ...]
@@ -59,6 +62,7 @@ def resolve_study(
     layer: int = -2,
     pooling: str = "last",
     method: str = "pca",
+    sign_rule: str = "stories",
     engine: str = "auto",
     texts_per_benchmark: int = 2000,
     training_texts: int = 5000,
@@ -81,6 +85,8 @@ def resolve_study(
     found = _llms(llm)
     choose_method(method)
     check_pooling(pooling)
+    if sign_rule not in SIGN_RULES:
+        raise unknown_name("sign rule", sign_rule, list(SIGN_RULES))
     read = _layers(layers)
     if read != ALL and layer not in (LAYER, read):
         raise BadInput(
@@ -106,6 +112,7 @@ def resolve_study(
         layer=wanted,
         pooling=pooling,
         method=method,
+        sign_rule=sign_rule,
         engine=choose_engine(engine),
         nli=nli,
         encoders=chosen,

@@ -36,7 +36,7 @@ from valence.llms import LLM, engine_identity
 from valence.stories import nonce_stories
 from valence.study_tables import TABLES, Read, check_read, tables_of_llm
 
-FORMAT = 1
+FORMAT = 2
 """raised whenever the same texts and activations would give other tables"""
 AXIS = "axis.safetensors"
 HASH = "study.json"
@@ -90,7 +90,7 @@ def hash_of_study(request: StudyRequest) -> str:
 def hash_of_llm(request: StudyRequest, llm: LLM) -> str:
     """16 hex digits over everything that decides an LLM's tables."""
     writer = request.writer or llm
-    choices = [request.layers, request.layer, request.pooling, request.method, request.seed]
+    choices = [request.layers, request.layer, request.pooling, request.method, request.sign_rule, request.seed]
     benchmarks = [loaded.hash for loaded in request.benchmarks.values()]
     parts = [engine_identity(llm, request.engine), llm.name, llm.family, writing_identity(request, writer)]
     own = [[text.id, text.text] for text in concept_texts()]
@@ -191,6 +191,7 @@ def _tables_of(request: StudyRequest, llm: LLM, read: Read, on_event: OnEvent) -
             read,
             request.benchmarks,
             method=request.method,
+            sign_rule=request.sign_rule,
             layer=request.layer,
             clips=tuple(request.clips),
             seed=request.seed,

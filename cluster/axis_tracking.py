@@ -14,7 +14,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 EXPERIMENT = "valence-axis"
 STUDY, LLM = "study", "llm"
 PARAMS = ("llm", "family", "method", "layer", "pooling", "engine", "dtype", "writer", "n_paraphrases")
-METRICS = ("explained_variance", "r_codes", "p_codes", "r_codes_of_nonce", "correlation_of_sets")
+METRICS = ("explained_variance", "r_codes", "p_codes", "p_random", "r_codes_of_nonce", "correlation_of_sets")
 
 
 def log_study(

@@ -45,9 +45,11 @@ class Options:
     layer: int = -2
     """of the axis, where all are read; -2, the output of the second-to-last block, is the study's"""
     pooling: str = "last"
-    """last (token) or mean (over tokens)"""
+    """last (token) or mean (over tokens but the first)"""
     method: str = "pca"
     """pca (the study's), mean_difference, lda or contrast_pairs"""
+    sign_rule: str = "stories"
+    """which end is positive: by stories (all positive against all negative ones) or joy (the study's)"""
     engine: str = "auto"
     """auto, vllm or transformers"""
     texts_per_benchmark: int = 2000

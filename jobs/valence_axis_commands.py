@@ -13,6 +13,7 @@ from cluster.axis_study import Study, run_study
 from cluster.request import output_folder
 from jobs.terminal import Terminal, console, duration, number
 from valence.axis_figures import at_the_axis, draw_all
+from valence.axis_threshold import detection_threshold
 from valence.cache import write_whole
 
 MARK = "study"
@@ -24,7 +25,18 @@ def request_of(options) -> StudyRequest:
     # the preset names a folder where none is given, and here one always is
     out = output_folder(options.out, preset=presets.preset("quick"))
     names = (
-        *("llm", "writer", "paraphrases", "layers", "layer", "pooling", "method", "engine", "texts_per_benchmark"),
+        *(
+            "llm",
+            "writer",
+            "paraphrases",
+            "layers",
+            "layer",
+            "pooling",
+            "method",
+            "sign_rule",
+            "engine",
+            "texts_per_benchmark",
+        ),
         *("training_texts", "nli", "encoders", "stimuli", "benchmarks", "seed"),
     )
     return resolve_study(out=out, names=options.only, **{name: getattr(options, name) for name in names})
@@ -98,13 +110,14 @@ def tables_shown(tables) -> Iterator[Table]:
 
 def axes_table(axes: pd.DataFrame) -> Table:
     """One row an LLM: is there an axis, and is it valence?"""
-    names = ("LLM", "layer", "method", "texts", "variance", "r polarity", "p", "r nonce", "r sets")
-    table = _table("Axes: variance between classes, r with the polarity of the classes, permutation p", names)
+    names = ("LLM", "layer", "method", "texts", "variance", "r polarity", "p", "p random", "r nonce", "r sets", "there")
+    told = f"there: p < .05 and |r| of {detection_threshold():.3f} or more over nine classes"
+    table = _table(f"Axes: variance between classes, r with the polarity of the classes, permutation p; {told}", names)
     for row in axes.itertuples():
         facts = (f"{row.layer}/{row.n_layers - 1}", row.method, str(row.n_texts), f"{row.explained_variance:.2f}")
-        values = (number(row.r_codes, "+.2f"), number(row.p_codes, ".4f"))
+        values = (number(row.r_codes, "+.2f"), number(row.p_codes, ".4f"), number(row.p_random, ".4f"))
         more = (number(row.r_codes_of_nonce, ".2f"), number(row.correlation_of_sets, "+.2f"))
-        table.add_row(escape(row.llm), *facts, *values, *more)
+        table.add_row(escape(row.llm), *facts, *values, *more, "yes" if row.detected else "no")
     return table
 
 

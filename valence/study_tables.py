@@ -68,6 +68,7 @@ def tables_of_llm(
     *,
     method: str,
     layer: int,
+    sign_rule: str = "stories",
     clips: tuple[str, ...] = (),
     seed: int = 0,
     on_event: Callable[[str], None] = lambda line: None,
@@ -83,12 +84,13 @@ def tables_of_llm(
     name = str(read.facts["llm"])
     on_event(f"{name}: fitting the axis and its checks")
     paraphrases = read.paraphrases(layer)
-    axis = _axis(read, paraphrases, method=method, layer=layer, clips=bool(clips), seed=seed)
+    axis = _axis(read, paraphrases, method=method, layer=layer, sign_rule=sign_rule, clips=bool(clips), seed=seed)
     tables = {"positions": position_table(read, axis, paraphrases, clips=clips)}
     tables["concepts"] = concept_table(read, axis)
     tables["axes"] = pd.DataFrame([axes_row(read, axis, paraphrases, seed=seed)])
     on_event(f"{name}: layers")
-    axes = fit_layers(read.files["paraphrases"], paraphrases.emotions, paraphrases.sets, method=method)
+    emotions, sets = paraphrases.emotions, paraphrases.sets
+    axes = fit_layers(read.files["paraphrases"], emotions, sets, method=method, sign_rule=sign_rule)
     tables["layers"] = layer_profile(axes, n_layers=read.n_layers, reference=layer)
     rows = [*_validity_of_layers(read, benchmarks, axes, layer)]
     for benchmark, loaded in benchmarks.items():
@@ -98,7 +100,7 @@ def tables_of_llm(
     tables["validity"] = pd.DataFrame(rows, columns=columns).assign(layer=lambda table: table["layer"] % read.n_layers)
     on_event(f"{name}: dose curve")
     evaluated = {key: (loaded, read.files[f"evaluation/{key}"].layer(layer)) for key, loaded in benchmarks.items()}
-    dose = dose_curve(evaluated, paraphrases, fit_of(method), n_draws=N_DRAWS, seed=seed)
+    dose = dose_curve(evaluated, paraphrases, fit_of(method, sign_rule), n_draws=N_DRAWS, seed=seed)
     tables["dose"] = pd.DataFrame(dose, columns=list(DOSE_COLUMNS))
     for table in tables.values():
         if "llm" not in table:
@@ -187,13 +189,16 @@ def concept_table(read: Read, axis: Axis) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _axis(read: Read, paraphrases: Paraphrases, *, method: str, layer: int, clips: bool, seed: int) -> Axis:
+def _axis(
+    read: Read, paraphrases: Paraphrases, *, method: str, layer: int, sign_rule: str, clips: bool, seed: int
+) -> Axis:
     facts = {name: read.facts[name] for name in ("llm", "llm_hash", "engine", "dtype", "n_paraphrases")}
     axis = fit_axis(
         paraphrases.activations,
         paraphrases.emotions,
         paraphrases.sets,
         method=method,
+        sign_rule=sign_rule,
         layer=layer,
         pooling=read.files["paraphrases"].pooling,
         texts=read.table["text"].tolist(),
@@ -207,14 +212,14 @@ def _axis(read: Read, paraphrases: Paraphrases, *, method: str, layer: int, clip
 
 def _validity(read: Read, loaded: BenchmarkTexts, axis: Axis, paraphrases: Paraphrases, *, seed: int) -> list[dict]:
     """All predictors of one benchmark at the layer of the axis."""
-    name, layer, direction = loaded.benchmark.name, axis.layer, axis.direction
+    name, layer, direction, rule = loaded.benchmark.name, axis.layer, axis.direction, str(axis.notes["sign_rule"])
     evaluation = read.files[f"evaluation/{name}"].layer(layer)
     rows = axis_rows(loaded, evaluation, direction)
-    rows += refitted_rows(loaded, evaluation, direction, paraphrases, fit_of(axis.method))
+    rows += refitted_rows(loaded, evaluation, direction, paraphrases, fit_of(axis.method, rule))
     rows += random_rows(loaded, evaluation, paraphrases, seed=seed)
     for method in METHODS:
         if method != axis.method:
-            other = fit_of(method)(paraphrases.activations, paraphrases.emotions, paraphrases.sets)
+            other = fit_of(method, rule)(paraphrases.activations, paraphrases.emotions, paraphrases.sets)
             rows += zero_shot(loaded, evaluation @ other, predictor=f"axis by {method}")
     if f"training/{name}" in read.files:
         training = read.files[f"training/{name}"].layer(layer)

@@ -62,14 +62,14 @@ class Paraphrases:
         )
 
 
-def fit_of(method: str) -> Fit:
-    """Directions by a row of `valence.axis_methods`, with the sign from the stories. Raises BadInput for a name."""
+def fit_of(method: str, sign_rule: str = "stories") -> Fit:
+    """Directions by a row of `valence.axis_methods`, with a sign by a rule over the stories. Raises BadInput."""
     chosen = choose_method(method)
 
     def fit(activations: np.ndarray, emotions: np.ndarray, sets: np.ndarray) -> np.ndarray:
         direction, _ = chosen.fit(activations, emotions, sets, EMOTIONS)
         centroids = set_means(activations, emotions, sets, EMOTIONS).mean(axis=0)
-        return direction * sign(centroids @ direction, EMOTIONS, rule="stories")
+        return direction * sign(centroids @ direction, EMOTIONS, rule=sign_rule)
 
     return fit
 

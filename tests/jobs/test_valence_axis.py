@@ -209,7 +209,7 @@ def test_figures_and_mlflow(finished):
     from cluster.tracking import default_tracking_uri
 
     names = {"positions", "layers", "agreement", "validity", "dose"}
-    figures = sorted((out / "figures").iterdir())
+    figures = sorted((out / "figures").glob("*.*"))
     assert {path.stem for path in figures} == names
     assert len(figures) == 2 * len(names)
     assert "tenderness" in (out / "figures" / "positions.svg").read_text()
@@ -296,6 +296,7 @@ REFUSED = [
     (("--paraphrases", "2"), "3 or more"),
     (("--texts-per-benchmark", "5"), "10 or more"),
     (("--seed", "-1"), "--seed -1"),
+    (("--sign-rule", "stores"), "did you mean stories"),
     (("--layer", "99"), "layer 99"),
     (("--layers", "5", "--layer", "-3"), "one layer, or --layers all"),
     (("--benchmarks", "absent"), "no such folder"),
