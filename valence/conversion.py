@@ -60,7 +60,6 @@ def convert(
         entries, start = taken_up(file, journal, subjects, about=about, shape=shape)
         waiting = subjects[len(entries) :]
         on_subject(len(entries), len(subjects))
-        _check_space(folder, n_left=len(waiting), entries=entries, size=size)
 
         def write(subject: str, found: Converted) -> None:
             block = np.ascontiguousarray(found.x, dtype="<f4")
@@ -81,6 +80,7 @@ def convert(
                 if last is not None:
                     last.result()
                     on_subject(number, len(subjects))
+                    _check_space(folder, n_left=len(subjects) - number, entries=entries, size=size)
                 last = writer.submit(write, subject, found)
             if last is not None:
                 last.result()
@@ -110,8 +110,6 @@ def _check_shape(subject: str, found: Converted, shape: tuple[int, ...], dataset
 
 def _check_space(folder: Path, *, n_left: int, entries: list[dict], size: int) -> None:
     """Raise BadInput where a disk cannot hold as many subjects more as large as those that are written."""
-    if not (entries and n_left):
-        return
     needed = n_left * max(len(entry["clips"]) for entry in entries) * size
     free = shutil.disk_usage(folder).free
     if needed + SPARE_BYTES > free:

@@ -279,6 +279,15 @@ def test_clips_that_are_no_whole_number_of_samples_at_the_new_rate_are_cut(cohor
                 prepare(Odd(cohort.root), "windows", recipe, tmp_path)
 
 
+def test_a_disk_that_cannot_hold_the_rest_is_told_early(cohort, tmp_path, monkeypatch):
+    free = SimpleNamespace(free=10_000_000)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: free)
+    with pytest.raises(BadInput, match="GB are still to be written"):
+        prepare(cohort, "windows", RECIPE, tmp_path)
+    free.free = 2**40
+    assert len(prepare(cohort, "windows", RECIPE, tmp_path).x) == 3 * 84
+
+
 def test_processes_end_with_the_one_that_started_them(tmp_path):
     program = """
 import os, sys, time
