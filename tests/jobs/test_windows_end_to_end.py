@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from cluster.data import Data, data_hash
 from cluster.grid import from_dict
 from cluster.presets import preset
 from cluster.store import METRICS, Store
@@ -120,7 +121,9 @@ def check_against_this_process(cell, row, *, cohort, axis, out, folder) -> None:
     dataset = DATASETS["simulated"](cohort)
     recipe = preset("quick").recipes["windows"]
     prepared = prepare(dataset, "windows", recipe, folder / "prepared-here")
-    assert (prepared.hash, recipe.hash) == (cell.dataset_hash, cell.recipe_hash)
+    split = make_split(dataset, "windows", cell.split)
+    here = Data(dataset=dataset, prepared={"windows": prepared}, splits={"windows": split}, audits={})
+    assert (data_hash(here, "windows"), recipe.hash) == (cell.dataset_hash, cell.recipe_hash)
     context = TargetContext(
         class_of_clip=dataset.class_of_clip,
         n_classes=len(dataset.classes),
@@ -128,7 +131,6 @@ def check_against_this_process(cell, row, *, cohort, axis, out, folder) -> None:
         axis=axis,
         seed=cell.seed,
     )
-    split = make_split(dataset, "windows", cell.split)
     result = train_cell(cell, prepared, split, recipe, make_target(cell.target, context))
     for metric in (*METRICS, "best_epoch"):
         assert row[metric] == result.metrics[metric], metric

@@ -1,6 +1,7 @@
 """Files of a simulated cohort: bytes as published, the same whoever writes them, nothing kept, nothing left behind."""
 
 import hashlib
+import os
 import pickle
 import pickletools
 import signal
@@ -30,12 +31,13 @@ LABELS = np.array(FacedFiles.class_of_clip)
 VALENCE = RATINGS.index("valence")
 ALL = ("windows", "de", "psd")
 CALL = """
-import resource, sys
+import sys
 from pathlib import Path
+from tests.memory import peak_mib
 from valence.datasets.simulated import write_cohort
 
 def tell(done, total):
-    print(done, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, flush=True)
+    print(done, round(peak_mib()), flush=True)
 
 if __name__ == "__main__":
     root, n_subjects = Path(sys.argv[1]), int(sys.argv[2])
@@ -56,7 +58,8 @@ def cohort(tmp_path_factory) -> Simulated:
 
 def start(root: Path, n_subjects: int) -> subprocess.Popen:
     words = [sys.executable, "-c", CALL, str(root), str(n_subjects)]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    here = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=here)
 
 
 def test_any_number_of_workers_writes_the_same_bytes(cohort, tmp_path):

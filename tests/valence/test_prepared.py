@@ -504,11 +504,12 @@ def test_two_at_once_convert_once(cohort, tmp_path, monkeypatch):
 
 
 def test_memory_stays_at_one_subject(tmp_path):
-    """Six subjects of 27 MB: more than two of them at a time would show."""
+    """Twelve subjects of 27 MB against four: that they are let go would show if it did not happen."""
     program = """
-import resource, sys
+import sys
 from pathlib import Path
 import numpy as np
+from tests.memory import peak_mib
 from valence.cell import Recipe
 from valence.datasets.faced import Faced
 from valence.faced_writing import write_array
@@ -519,12 +520,12 @@ def peak(n):
     for number in range(n):
         write_array(root / f"Processed_data/sub{number:03d}.pkl", x)
     prepare(Faced(root), "windows", Recipe(name="r", epochs=1), root / "prepared")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-one = peak(1)
-print(peak(6) - one)
+    return peak_mib()
+few = peak(4)
+print(peak(12) - few)
 """
     told = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)], check=True, capture_output=True, text=True, env=os.environ
+        [sys.executable, "-c", program, str(tmp_path)], check=True, capture_output=True, text=True, env=pythonpath()
     )
     assert float(told.stdout) < 54  # MiB
 
