@@ -54,8 +54,7 @@ def configuration_of(
 ) -> dict:
     """Everything that decides an axis, and no path or device."""
     written = writing_of(llm, llm_hash, how=how, engine=engine, seed=seed)
-    read = {"layer": layer, "pooling": pooling, **reading_identity(pooling), "method": method, "sign_rule": sign_rule}
-    return {**written, **read}
+    return {**written, **_fitted_by(layer, pooling, method, sign_rule)}
 
 
 def writing_of(llm: LLM, llm_hash: str, *, how: Paraphrasing, engine: str, seed: int) -> dict:
@@ -84,8 +83,13 @@ def configuration_on_texts(
     """Everything that decides an axis fitted to given texts: the kept ones, whoever wrote them."""
     kept = table[table["kept"]]
     rows = [list(row) for row in kept[["story", "emotion", "set", "text"]].itertuples(index=False, name=None)]
-    read = {"layer": layer, "pooling": pooling, **reading_identity(pooling), "method": method, "sign_rule": sign_rule}
-    return {**_read_by(llm, llm_hash, engine), "texts": canonical_hash(rows), "seed": seed, **read}
+    how = _fitted_by(layer, pooling, method, sign_rule)
+    return {**_read_by(llm, llm_hash, engine), "texts": canonical_hash(rows), "seed": seed, **how}
+
+
+def _fitted_by(layer: int, pooling: str, method: str, sign_rule: str) -> dict:
+    read = {"layer": layer, "pooling": pooling, **reading_identity(pooling)}
+    return {**read, "method": method, "sign_rule": sign_rule}
 
 
 def _read_by(llm: LLM, llm_hash: str, engine: str) -> dict:

@@ -59,6 +59,7 @@ def fit_and_finish(
     warnings: Sequence[str],
     on_event: OnEvent,
 ) -> Axis:
+    """Fit the axis of a folder to its kept texts and save it; facts and warnings of the paraphrases go to its notes."""
     kept, wanted = table[table["kept"]], parts.configuration
     axis = fit_axis(
         activations[:, 0],

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cluster.tracking import default_tracking_uri
+from cluster.tracking import default_tracking_uri, experiment_id
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 EXPERIMENT = "valence-axis"
@@ -44,7 +44,7 @@ def log_study(
         logging.getLogger(name).setLevel(logging.WARNING)
 
     client = MlflowClient(tracking_uri=tracking_uri or default_tracking_uri(folder))
-    experiment = _experiment(client, folder, own_database=tracking_uri is None)
+    experiment = experiment_id(client, EXPERIMENT, folder, own_database=tracking_uri is None)
     query = f"tags.study = '{study_hash}' and tags.level = '{STUDY}' and attributes.status = 'FINISHED'"
     if client.search_runs([experiment], filter_string=query, max_results=1):
         return 0
@@ -84,11 +84,3 @@ def _log_llm(client, experiment: str, row: dict, tables, axis: Path, *, parent: 
 def _named(name: str) -> str:
     """A metric's name: letters, digits, and what MLflow allows beside them."""
     return "".join(letter if letter.isalnum() or letter in "_-./ " else "_" for letter in name)
-
-
-def _experiment(client, folder: Path, *, own_database: bool) -> str:
-    found = client.get_experiment_by_name(EXPERIMENT)
-    if found is not None:
-        return found.experiment_id
-    location = f"{folder.resolve().as_uri()}/mlartifacts" if own_database else None
-    return client.create_experiment(EXPERIMENT, artifact_location=location)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cluster.listener import Listener
-from cluster.request import path_of, positive
+from cluster.request import names_of, path_of, positive
 from valence.cell import Recipe
 from valence.datasets import DATASETS, Dataset
 from valence.errors import BadInput
@@ -64,7 +64,7 @@ def prepare_all(words: Words, listener: Listener) -> Iterator[Preparation]:
     BadInput : for unknown names, recordings that cannot be used, a split that this data set does not allow, and words
         that apply to nothing.
     """
-    for module in filter(None, (name.strip() for name in (words.plugin or "").split(","))):
+    for module in names_of(words.plugin, "--plugin") or []:
         load_plugin(module)
     out = path_of(words.out, "--out")
     protocol = None if words.protocol is None else find_protocol(words.protocol, words.dataset)
@@ -111,7 +111,7 @@ def _open(words: Words, out: Path, protocol: Protocol | None, listener: Listener
         _refuse_idle(words, FORMED, f"the data set {words.dataset}, whose recordings are in a folder")
     else:
         root = out / words.dataset
-        inputs = tuple(name for name in _names(words) or kind.makes)
+        inputs = _names(words) or kind.makes
         listener.stage(f"{words.dataset} recordings: {root}")
         kind.make(
             root,
@@ -140,12 +140,7 @@ def _wanted(dataset: Dataset, words: Words) -> Sequence[str]:
 
 
 def _names(words: Words) -> tuple[str, ...]:
-    if words.inputs is None:
-        return ()
-    names = tuple(dict.fromkeys(name for name in (part.strip() for part in words.inputs.split(",")) if name))
-    if not names:
-        raise BadInput(f"--inputs {words.inputs!r} names nothing", allowed="windows, de, psd", do="name one")
-    return names
+    return tuple(dict.fromkeys(names_of(words.inputs, "--inputs") or ()))
 
 
 def _refuse_idle(words: Words, options: Sequence[str], what: str) -> None:

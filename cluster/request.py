@@ -80,7 +80,7 @@ def resolve(
     ------
     BadInput : for an unknown name, a missing folder, a combination that leaves nothing to run.
     """
-    modules = _names(plugins, "--plugin") or []
+    modules = names_of(plugins, "--plugin") or []
     for module in modules:
         load_plugin(module)
     dataset = DATASET if dataset is None else dataset
@@ -98,9 +98,9 @@ def resolve(
     inputs: Sequence[str] = kind.makes if root is None and kind.makes else kind(root, processing=processing).inputs
     inputs = tuple(input for input in chosen.recipes if stored_input(input, chosen.recipes[input]) in inputs)
     grid = make_grid(
-        classifiers=_names(classifiers, "--classifiers") or chosen.classifiers or list(CLASSIFIERS),
-        strategies=_names(strategies, "--strategies") or chosen.strategies or list(STRATEGIES),
-        targets=_names(targets, "--targets")
+        classifiers=names_of(classifiers, "--classifiers") or chosen.classifiers or list(CLASSIFIERS),
+        strategies=names_of(strategies, "--strategies") or chosen.strategies or list(STRATEGIES),
+        targets=names_of(targets, "--targets")
         or chosen.targets
         or [name for name, row in TARGETS.items() if row.by_default],
         seeds=presets.seeds(chosen.n_seeds) if seeds is None else _seeds(seeds),
@@ -191,7 +191,8 @@ def _axis_file(axis: Word) -> Path | None:
     return path
 
 
-def _names(text: Word, option: str) -> list[str] | None:
+def names_of(text: Word, option: str) -> list[str] | None:
+    """Names with commas, from a user; None where nothing was given. Raises BadInput where there is no name in it."""
     if text is None:
         return None
     names = [name for name in (part.strip() for part in text.split(",")) if name]

@@ -37,7 +37,7 @@ def project(rows: pd.DataFrame, *, folder: Path, tracking_uri: str | None = None
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=tracking_uri or default_tracking_uri(folder))
-    experiment = _experiment(client, folder, own_database=tracking_uri is None)
+    experiment = experiment_id(client, EXPERIMENT, folder, own_database=tracking_uri is None)
     known = {run.data.tags["cell_id"]: run for run in _runs(client, experiment) if "cell_id" in run.data.tags}
     rows = rows.sort_values(["classifier", "finished_at", "cell_id"])
     stale = rows[[not _is_current(known.get(row.cell_id), row) for row in rows.itertuples()]]
@@ -49,12 +49,13 @@ def project(rows: pd.DataFrame, *, folder: Path, tracking_uri: str | None = None
     return len(stale)
 
 
-def _experiment(client, folder: Path, *, own_database: bool) -> str:
-    found = client.get_experiment_by_name(EXPERIMENT)
+def experiment_id(client, name: str, folder: Path, *, own_database: bool) -> str:
+    """Id of an experiment, made where it is not there; artifacts of our own database lie beside it."""
+    found = client.get_experiment_by_name(name)
     if found is not None:
         return found.experiment_id
     location = f"{folder.resolve().as_uri()}/mlartifacts" if own_database else None
-    return client.create_experiment(EXPERIMENT, artifact_location=location)
+    return client.create_experiment(name, artifact_location=location)
 
 
 def _runs(client, experiment: str) -> list:

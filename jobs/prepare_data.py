@@ -7,7 +7,6 @@ Exit codes: 0 done, 2 bad input, 3 interrupted and resumable.
 """
 
 import json
-import signal
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import tyro
 
-from valence.errors import BadInput
+from jobs.command import exit_code_of
 
 if TYPE_CHECKING:
     from cluster.preparation import Preparation
@@ -61,18 +60,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     parsed = Annotated[Options, tyro.conf.FlagCreatePairsOff]
     options = tyro.cli(parsed, args=arguments, prog="prepare_data.py", description=Options.__doc__)
-    signal.signal(signal.SIGTERM, _interrupt)
+    kept = "converted subjects are kept. Go on with the same command"
+    return exit_code_of(lambda: _work(options), interrupted=kept)
+
+
+def _work(options: Options) -> int:
     try:
         _run(options)
-    except BadInput as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except OSError as error:
         print(f"error: {error}: check --out, --data-root and the disk, and run the command again", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("\ninterrupted: converted subjects are kept. Go on with the same command", file=sys.stderr)
-        return 3
     return 0
 
 
@@ -115,10 +112,6 @@ def _show(found: "Preparation") -> None:
         path.write_text(text, encoding="utf-8")
     except OSError:  # a conversion that others share may be read-only
         console.print(f"  not written: {path}", markup=False)
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ The same command again resumes, or finds nothing to do. Exit codes: 0 done, 1 ce
 """
 
 import shlex
-import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import tyro
 
-from valence.errors import BadInput
+from jobs.command import exit_code_of
 
 Word = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
 
@@ -83,34 +82,24 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     parsed = Annotated[Options, tyro.conf.FlagCreatePairsOff]
     options = tyro.cli(parsed, args=arguments, prog="saturation_grid.py", description=Options.__doc__)
-    signal.signal(signal.SIGTERM, _interrupt)  # `ray job stop` asks with SIGTERM
     given = sys.argv[1:] if arguments is None else arguments
     command = shlex.join([sys.executable, sys.argv[0], *given])
-    try:
-        from jobs import saturation_commands as commands
-
-        if options.status:
-            return commands.show_status(options)
-        if options.why is not None:
-            return commands.show_cell(options)
-        if options.report:
-            return commands.rebuild(options)
-        if options.plan:
-            return commands.show_plan(options)
-        return commands.run(options, command=command)
-    except BadInput as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(
-            f"\ninterrupted: committed cells are kept. Go on with the same command:\n  {command}",
-            file=sys.stderr,
-        )
-        return 3
+    kept = f"committed cells are kept. Go on with the same command:\n  {command}"
+    return exit_code_of(lambda: _work(options, command), interrupted=kept)
 
 
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
+def _work(options: Options, command: str) -> int:
+    from jobs import saturation_commands as commands
+
+    if options.status:
+        return commands.show_status(options)
+    if options.why is not None:
+        return commands.show_cell(options)
+    if options.report:
+        return commands.rebuild(options)
+    if options.plan:
+        return commands.show_plan(options)
+    return commands.run(options, command=command)
 
 
 if __name__ == "__main__":

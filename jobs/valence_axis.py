@@ -8,7 +8,6 @@ failed, 2 bad input, 3 interrupted and resumable.
 """
 
 import shlex
-import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import tyro
 
-from valence.errors import BadInput
+from jobs.command import exit_code_of
 
 Word = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
 DEFAULT_OUT = "results/valence_axis"
@@ -73,26 +72,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     parsed = Annotated[Options, tyro.conf.FlagCreatePairsOff]
     options = tyro.cli(parsed, args=arguments, prog="valence_axis.py", description=Options.__doc__)
-    signal.signal(signal.SIGTERM, _interrupt)  # `ray job stop` asks with SIGTERM
     given = sys.argv[1:] if arguments is None else arguments
     command = shlex.join([sys.executable, sys.argv[0], *given])
-    try:
-        from jobs.valence_axis_commands import run
-
-        return run(options)
-    except BadInput as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(
-            f"\ninterrupted: what was written and read is kept. Go on with the same command:\n  {command}",
-            file=sys.stderr,
-        )
-        return 3
+    kept = f"what was written and read is kept. Go on with the same command:\n  {command}"
+    return exit_code_of(lambda: _work(options), interrupted=kept)
 
 
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
+def _work(options: Options) -> int:
+    from jobs.valence_axis_commands import run
+
+    return run(options)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,9 @@ def _wrong_clips(kind: type["Dataset"]) -> Iterator[tuple[str, str, str]]:
     if kind.block_clips is not None and (type(kind.block_clips) is not int or kind.block_clips < 1):
         yield "block_clips", repr(kind.block_clips), "None, or a whole number of 1 or more"
     parts = kind.standard_split
-    if isinstance(parts, tuple):  # elsewhere a property, known when the folder is open
+    if not (parts is None or isinstance(parts, tuple)):
+        yield "standard_split", repr(parts), "None or a tuple of 3 parts; what depends on the folder: standard_parts()"
+    elif parts is not None:
         beyond = [clip for part in parts for clip in part.clips if clip not in range(kind.n_clips)]
         if len(parts) != 3 or beyond:
             yield "standard_split", f"{len(parts)} parts, clips {beyond}", f"3 parts of clips 0 to {kind.n_clips - 1}"

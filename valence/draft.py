@@ -75,6 +75,7 @@ def write_header(file, n_samples: int, shape: tuple[int, ...]) -> int:
 
 
 def entry_of(subject: str, found: Converted, digest: str, about: dict) -> dict:
+    """A journal's line on one subject: its sources, the digest of its samples, and what the tables are made of."""
     return {
         "subject": subject,
         "sources": canonical_hash(about["sources"][subject]),

@@ -17,7 +17,7 @@ import numpy as np
 from valence.dataset_checks import file_is_there
 from valence.datasets.base import Dataset, Part, Recording
 from valence.errors import BadInput
-from valence.faced_stimuli import FILMS, STIMULI, STIMULI_INFO, describe, read_stimuli
+from valence.faced_stimuli import FILMS, describe_those_of
 from valence.features import BANDS
 from valence.matlab_struct import NotReadableError, read_numbers
 from valence.processing import Processing, process, to_raw
@@ -110,8 +110,7 @@ class FacedFiles(Dataset):
         return presentation(read_after_remarks(path, subject=subject), subject) if file_is_there(path) else None
 
     def clip_descriptions(self) -> tuple[str, ...]:
-        path = self.root / STIMULI_INFO
-        return describe(read_stimuli(path) if file_is_there(path) else STIMULI)
+        return describe_those_of(self.root)
 
     def read(self, subject: str, input: str) -> Recording:
         path = self._files[input][subject]

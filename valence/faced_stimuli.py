@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from valence.dataset_checks import file_is_there
 from valence.errors import BadInput
 
 STIMULI_INFO = "Stimuli_info.xlsx"
@@ -150,6 +151,12 @@ def _refused(path: Path, got: str) -> BadInput:
         f"each of clips 1 to {N_CLIPS}",
         do="fetch the file again, or remove it: the published table is then taken as this package holds it",
     )
+
+
+def describe_those_of(folder: Path) -> tuple[str, ...]:
+    """One sentence a clip, of the publisher's table where a folder has it, else as this package holds it."""
+    path = folder / STIMULI_INFO
+    return describe(read_stimuli(path) if file_is_there(path) else STIMULI)
 
 
 def describe(stimuli: Sequence[Stimulus] = STIMULI, *, with_emotion: bool = True) -> tuple[str, ...]:

@@ -133,9 +133,10 @@ def _written_out(part: Part, subjects: Sequence[str], n_clips: int) -> Part:
 
 def _standard(dataset: Dataset, subjects: tuple[str, ...], name: str) -> Sequence[Part]:
     instead = f"take --split {COHORT_BALANCED}, which works with any subjects"
-    if dataset.standard_split is None:
+    parts = dataset.standard_parts()
+    if parts is None:
         raise BadInput(f"{dataset.name} has no standard split", allowed=COHORT_BALANCED, do=instead)
-    wanted = [subject for part in dataset.standard_split for subject in part.subjects]
+    wanted = [subject for part in parts for subject in part.subjects]
     missing = [subject for subject in wanted if subject not in subjects]
     if missing:
         raise BadInput(
@@ -143,7 +144,7 @@ def _standard(dataset: Dataset, subjects: tuple[str, ...], name: str) -> Sequenc
             allowed=f"all {len(wanted)} subjects",
             do=f"fetch them, or {instead}",
         )
-    return dataset.standard_split
+    return parts
 
 
 def _cohort_balanced(dataset: Dataset, subjects: tuple[str, ...], name: str) -> list[Part]:

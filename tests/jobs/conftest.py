@@ -38,19 +38,20 @@ def de_root(tmp_path) -> Path:
 def main_here(tmp_path, monkeypatch, capsys):
     """Run the main job in this process, for words and files that it refuses early: exit code, output, errors."""
     monkeypatch.chdir(tmp_path)
+    return lambda *arguments: called(main, arguments, capsys)
 
-    def run(*arguments: object) -> tuple[int, str, str]:
-        before = signal.getsignal(signal.SIGTERM)
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as error:  # what the command line's parser refuses
-            code = error.code
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
 
-    return run
+def called(command, arguments, capsys) -> tuple[int, str, str]:
+    """Run a job's main in this process: exit code, output, errors."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        code = command([str(argument) for argument in arguments])
+    except SystemExit as error:  # what the command line's parser refuses
+        code = error.code
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
 
 
 @pytest.fixture

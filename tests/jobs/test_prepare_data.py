@@ -2,7 +2,6 @@
 
 import json
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 
 from jobs.prepare_data import main
+from tests.jobs.conftest import called
 from valence.datasets import DATASETS
 
 CODE = re.compile(r"```python\n# my_data\.py\n(.*?)```", re.DOTALL)
@@ -20,17 +20,7 @@ CODE = re.compile(r"```python\n# my_data\.py\n(.*?)```", re.DOTALL)
 @pytest.fixture
 def run_here(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        before = signal.getsignal(signal.SIGTERM)
-        try:
-            code = main([str(argument) for argument in arguments])
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return lambda *arguments: called(main, arguments, capsys)
 
 
 def test_features_are_prepared_counted_and_audited(de_root, run_here, tmp_path):

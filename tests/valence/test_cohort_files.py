@@ -193,6 +193,6 @@ def test_order_ratings_and_standard_split_are_read_from_the_files(cohort):
 
 def test_without_parts_the_standard_split_is_that_of_faced(tmp_path):
     cohort = Simulated(write_cohort(tmp_path / "cohort", n_subjects=3, inputs=("de",)))
-    assert cohort.standard_split == FacedFiles.standard_split
+    assert cohort.standard_parts() == FacedFiles.standard_split
     with pytest.raises(BadInput, match="120 subjects are missing"):
         make_split(cohort, "de", "standard")

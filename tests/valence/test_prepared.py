@@ -18,6 +18,7 @@ import numpy as np
 import psutil
 import pytest
 
+from tests.memory import printed_by
 from valence import prepared as module
 from valence import subjects_converted as conversion
 from valence.cell import Recipe
@@ -524,10 +525,7 @@ def peak(n):
 few = peak(4)
 print(peak(12) - few)
 """
-    told = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)], check=True, capture_output=True, text=True, env=pythonpath()
-    )
-    assert float(told.stdout) < 54  # MiB
+    assert float(printed_by(program, tmp_path)) < 54  # MiB
 
 
 def test_another_process_maps_the_same_file(cohort, tmp_path, monkeypatch):

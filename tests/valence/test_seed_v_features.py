@@ -2,14 +2,12 @@
 
 import os
 import pickle
-import subprocess
-import sys
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.memory import printed_by
 from tests.valence.seed_v_recordings import published_labels, simulated_features, write_features
 from valence.datasets.seed_v import SeedV
 from valence.errors import BadInput
@@ -218,11 +216,5 @@ try:
 except BadInput:
     print(peak_mib() - before)
 """
-    told = subprocess.run(
-        [sys.executable, "-c", program, str(path)],
-        check=True,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
-    )
-    assert float(told.stdout) < 100  # MiB; an honest file takes about 5 MB, its protocol 0 four times that
+    told = printed_by(program, path)
+    assert float(told) < 100  # MiB; an honest file takes about 5 MB, its protocol 0 four times that

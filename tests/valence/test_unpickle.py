@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.memory import printed_by
 from valence.errors import BadInput
 from valence.unpickle import load_array, load_arrays, most_bytes
 
@@ -219,14 +220,8 @@ try:
 except BadInput as error:
     print(peak_mib() - before, error)
 """
-    told = subprocess.run(
-        [sys.executable, "-c", program, str(path)],
-        check=True,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
-    )
-    mib, message = told.stdout.split(" ", 1)
+    told = printed_by(program, path)
+    mib, message = told.split(" ", 1)
     assert reason in message
     assert float(mib) < 25
 

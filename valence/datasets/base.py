@@ -157,6 +157,10 @@ class Dataset(ABC):
         """
         return None
 
+    def standard_parts(self) -> tuple[Part, Part, Part] | None:
+        """The standard split of what is in this folder."""
+        return self.standard_split
+
     def ratings(self) -> np.ndarray | None:
         """Mean self-rated valence of each clip, float64, (n_clips,); None where it is not known."""
         return None

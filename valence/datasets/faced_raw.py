@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from valence.dataset_checks import file_is_there
 from valence.datasets import DATASETS
 from valence.datasets.base import Recording
 from valence.faced_clips import read_clips, unusual_durations
@@ -12,7 +11,7 @@ from valence.faced_files import RECORDING_INFO
 from valence.faced_ratings import presentation, read_after_remarks
 from valence.faced_raw import DATA, EVENTS, REMARKS, check_claims, subject_spans
 from valence.faced_recordings import FacedRecordings
-from valence.faced_stimuli import STIMULI_INFO, describe, read_stimuli
+from valence.faced_stimuli import describe_those_of
 
 
 @DATASETS.register("faced_raw")
@@ -40,5 +39,4 @@ class FacedRaw(FacedRecordings):
         return presentation(read_after_remarks(self.files("windows")[subject][2], subject=subject), subject)
 
     def clip_descriptions(self) -> tuple[str, ...]:
-        path = self.root / STIMULI_INFO
-        return describe(read_stimuli(path)) if file_is_there(path) else describe()
+        return describe_those_of(self.root)
