@@ -1,6 +1,7 @@
 """The parts of a training step: optimizer, learning rate, batch order, and how hard two losses pull."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,9 +40,13 @@ def shuffled(rows: np.ndarray, batch_size: int, order: torch.Generator) -> list[
     return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 else batches
 
 
-def gradient_ratio(auxiliary: torch.Tensor, entropy: torch.Tensor, tap: torch.Tensor) -> torch.Tensor:
-    """‖∂ auxiliary/∂ tap‖ / ‖∂ entropy/∂ tap‖, of the unpooled features that both losses pass through; a scalar."""
-    pulls = torch.autograd.grad(auxiliary, tap, retain_graph=True, allow_unused=True)[0]
-    if pulls is None:
-        return torch.zeros((), device=tap.device)
-    return pulls.norm() / torch.autograd.grad(entropy, tap, retain_graph=True)[0].norm().clamp(min=1e-20)
+def gradient_ratio(auxiliary: torch.Tensor, entropy: torch.Tensor, taps: Sequence[torch.Tensor]) -> torch.Tensor:
+    """‖∂ auxiliary/∂ taps‖ / ‖∂ entropy/∂ taps‖, of the unpooled features that both losses pass through; a scalar."""
+    pulls, pushes = (_norm(loss, taps) for loss in (auxiliary, entropy))
+    return pulls / pushes.clamp(min=1e-20)
+
+
+def _norm(loss: torch.Tensor, taps: Sequence[torch.Tensor]) -> torch.Tensor:
+    gradients = torch.autograd.grad(loss, list(taps), retain_graph=True, allow_unused=True)
+    squares = [gradient.square().sum() for gradient in gradients if gradient is not None]
+    return torch.stack(squares).sum().sqrt() if squares else torch.zeros((), device=loss.device)

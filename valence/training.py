@@ -21,6 +21,7 @@ from valence.classifiers import CLASSIFIERS, Classifier, Tapped, tapped
 from valence.optimisation import gradient_ratio, learning_rate, make_optimizer, shuffled
 from valence.probes import axis_encoding, group_means
 from valence.resident import Resident, resident
+from valence.rewrites import rewrite
 from valence.strategies import STRATEGIES, Batch, Strategy
 from valence.targets import Target
 
@@ -58,14 +59,14 @@ def train_cell(
     target: Target | None,
     *,
     device: str = "cpu",
-    accelerate: bool = True,
+    rewrites: bool = True,
 ) -> Result:
     """Train one cell and score it.
 
     Parameters
     ----------
     target : what the strategy aligns to; None for the strategy none.
-    accelerate : compute convolutions in the faster order where the classifier has one; equal to rounding.
+    rewrites : compute the same function in a faster order where the classifier allows it; equal to rounding.
 
     Raises
     ------
@@ -75,7 +76,7 @@ def train_cell(
     data = resident(prepared, split, de_normalisation=recipe.de_normalisation, device=device)
     cuda = [torch.device(device)] if torch.device(device).type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
-        run = _Run(cell, prepared, recipe, target, data, accelerate=accelerate)
+        run = _Run(cell, prepared, recipe, target, data, rewrites=rewrites)
         with tapped(run.model, run.classifier) as forward:
             validation = run.fit(forward)
             logits, features = predict(run.model, forward, data, data.test)
@@ -93,15 +94,15 @@ class _Run:
         target: Target | None,
         data: Resident,
         *,
-        accelerate: bool,
+        rewrites: bool,
     ):
         self.cell, self.recipe, self.data = cell, recipe, data
         self.classifier: Classifier = CLASSIFIERS[cell.classifier]
         self.strategy: Strategy = STRATEGIES[cell.strategy]()
         torch.manual_seed(derive_seed(cell.pair_id, "initial weights"))
         model = self.classifier.build(prepared.spec)
-        if accelerate and self.classifier.accelerate is not None:
-            model = self.classifier.accelerate(model)
+        if rewrites:
+            rewrite(model, data.x[:2])
         torch.manual_seed(derive_seed(cell.cell_id, "strategy parameters"))
         self.model = self.strategy.wrap(model).to(data.x.device)
         with tapped(self.model.eval(), self.classifier) as forward, torch.inference_mode():
@@ -157,7 +158,7 @@ class _Run:
         entropy = functional.cross_entropy(out.logits, batch.labels, label_smoothing=recipe.label_smoothing)
         auxiliary = self.cell.lambda_ * self.strategy.loss(batch, out.logits, out.features)
         if measure and auxiliary.requires_grad:
-            self.gradient_ratios.append(gradient_ratio(auxiliary, entropy, out.tap))
+            self.gradient_ratios.append(gradient_ratio(auxiliary, entropy, out.taps))
         loss = entropy + auxiliary
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -44,8 +44,8 @@ def test_features_are_what_the_last_layer_reads(name):
     with tapped(module.eval(), CLASSIFIERS[name]) as forward:
         out = forward(x)
     last = module.get_submodule(CLASSIFIERS[name].tap)
-    torch.testing.assert_close(last(out.tap), out.logits)
-    torch.testing.assert_close(out.features, pool(out.tap))
+    torch.testing.assert_close(last(out.taps[0]), out.logits)
+    torch.testing.assert_close(out.features, pool(out.taps[0], len(x)))
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
@@ -85,7 +85,7 @@ def test_tap_leaves_no_hook_behind():
 
 def test_pool_is_the_mean_over_trailing_dimensions():
     x = torch.arange(24.0).reshape(2, 3, 2, 2)
-    torch.testing.assert_close(pool(x), x.mean((2, 3)))
+    torch.testing.assert_close(pool(x, 2), x.mean((2, 3)))
 
 
 def test_logistic_regression_does_not_see_the_order_of_seconds():

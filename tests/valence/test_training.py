@@ -93,7 +93,7 @@ def test_a_strategy_draws_its_own_parameters_from_the_cell():
     held = resident(data, world.split(), de_normalisation="subject", device="cpu")
     runs = [
         training._Run(
-            world.cell("de_mlp", "aux_mse", about=about, lambda_=x), data, about, world.target(), held, accelerate=True
+            world.cell("de_mlp", "aux_mse", about=about, lambda_=x), data, about, world.target(), held, rewrites=True
         )
         for x in (0.1, 0.1, 0.2)
     ]
@@ -223,7 +223,7 @@ def test_strategy_parameters_are_trained_and_scalars_do_not_decay():
 
 def test_gradient_ratio():
     tap = torch.randn(3, 4, requires_grad=True)
-    ratio = gradient_ratio((6 * tap).sum(), (2 * tap).sum(), tap)
+    ratio = gradient_ratio((6 * tap).sum(), (2 * tap).sum(), [tap])
     assert float(ratio) == pytest.approx(3)
 
 
@@ -270,7 +270,7 @@ def test_a_split_of_other_subjects_is_refused():
 def test_acceleration_changes_a_step_by_rounding_only(classifier):
     about, data = world.recipe(epochs=1, batch_size=200), world.dataset("windows")
     cell = world.cell(classifier, about=about)
-    fast, plain = (train_cell(cell, data, world.split(), about, None, accelerate=x) for x in (True, False))
+    fast, plain = (train_cell(cell, data, world.split(), about, None, rewrites=x) for x in (True, False))
     assert not np.array_equal(fast.test_logits, plain.test_logits)
     np.testing.assert_allclose(fast.test_logits, plain.test_logits, atol=2e-2)
 

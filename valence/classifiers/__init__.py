@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,17 @@ from torch import nn
 
 from valence.registry import Registry
 from valence.signal import SignalSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """Weights that a classifier can start from. They are taken only where a user asks for them."""
+
+    hub_id: str
+    """repository on the Hugging Face hub"""
+    licence: str
+    load: Callable[[nn.Module, Path], None]
+    """module and local file or folder: the weights are put into the module; raises BadInput where they do not fit"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,16 +34,21 @@ class Classifier:
     """"windows": (batch, n_chans, n_times), or "de": (batch, n_chans, n_seconds, n_bands)"""
     build: Callable[[SignalSpec], nn.Module]
     """spec to a module that maps the input to logits (batch, n_outputs); imports what it needs when called"""
-    windows_per_second: float
+    group: str = "roster"
+    """"roster": the 36 of the study; "extra": on DE features; "variant": another form of one of them"""
+    tap: str | tuple[str, ...] = "final_layer"
+    """dotted path of the module whose input is the penultimate features; of several, the features are the mean"""
+    needs: tuple[str, ...] = ()
+    """what it needs of a recording beyond its shape, in words: "names of the 10-20 system", …"""
+    published: Mapping[str, float] = field(default_factory=dict)
+    """balanced accuracy reported by others, by data set"""
+    pretrained: Pretrained | None = None
+    gpus_per_cell: int = 1
+    """GPUs that one cell trains on, data-parallel where more than one"""
+    windows_per_second: float | None = None
     """training samples a second on one CPU core, roughly: 5-s windows of 32 channels at 100 Hz, or clips of DE"""
     h200_windows_per_second: float | None = None
     """the same on one H200, alone, float32 with TF32: 10-s windows of 32 channels at 200 Hz; None: unmeasured"""
-    tap: str = "final_layer"
-    """dotted path of the module whose input is the penultimate features"""
-    accelerate: Callable[[nn.Module], nn.Module] | None = None
-    """the same function computed faster, as a replacement for what `build` returned; equal to rounding"""
-    published: Mapping[str, float] = field(default_factory=dict)
-    """balanced accuracy reported by others, by data set"""
 
 
 CLASSIFIERS: Registry[Classifier] = Registry("classifier", __name__)
@@ -44,8 +61,8 @@ class Tapped(NamedTuple):
     """(batch, n_outputs)"""
     features: torch.Tensor
     """(batch, D): the tap, averaged over its trailing dimensions"""
-    tap: torch.Tensor
-    """the input of the tapped module as it is; cross-entropy and auxiliary loss both pass through it"""
+    taps: tuple[torch.Tensor, ...]
+    """inputs of the tapped modules as they are; cross-entropy and auxiliary loss both pass through them"""
 
 
 @contextmanager
@@ -54,22 +71,34 @@ def tapped(module: nn.Module, classifier: Classifier) -> Iterator[Callable[[torc
 
     The features are those the classifier's last layer reads, pooled over time and space; they are part of the graph.
     """
-    seen: list[torch.Tensor] = []
-    hook = module.get_submodule(classifier.tap).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    paths = (classifier.tap,) if isinstance(classifier.tap, str) else classifier.tap
+    seen: dict[str, torch.Tensor] = {}
+
+    def note(path: str) -> Callable[[nn.Module, tuple], None]:
+        return lambda _, inputs: seen.update({path: inputs[0]})
+
+    hooks = [module.get_submodule(path).register_forward_pre_hook(note(path)) for path in paths]
 
     def forward(x: torch.Tensor) -> Tapped:
         seen.clear()
         logits = module(x)
-        (tap,) = seen
+        taps = tuple(seen[path] for path in paths)
         seen.clear()
-        return Tapped(logits, pool(tap), tap)
+        pooled = [pool(tap, len(x)) for tap in taps]
+        return Tapped(logits, pooled[0] if len(pooled) == 1 else torch.stack(pooled).mean(0), taps)
 
     try:
         yield forward
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
 
 
-def pool(features: torch.Tensor) -> torch.Tensor:
-    """(batch, D, ...) to (batch, D): the mean over trailing dimensions."""
-    return features if features.ndim == 2 else features.flatten(2).mean(2)
+def pool(tap: torch.Tensor, n_samples: int) -> torch.Tensor:
+    """(n_samples, D, ...) to (n_samples, D): the mean over trailing dimensions.
+
+    Where a last layer works step by step its input is (n_samples * n_steps, D), and the mean is over steps.
+    """
+    if len(tap) != n_samples:
+        return tap.unflatten(0, (n_samples, -1)).mean(1)
+    return tap if tap.ndim == 2 else tap.flatten(2).mean(2)

@@ -7,12 +7,10 @@ Sources: Lawhern et al. 2018, EEGNet; Schirrmeister et al. 2017, ShallowFBCSPNet
 import importlib
 import warnings
 from functools import partial
-from typing import Any
 
 from torch import nn
 
 from valence.classifiers import CLASSIFIERS, Classifier
-from valence.fast_layers import ChannelsAsInput, SpatialFirst
 from valence.signal import SignalSpec
 
 
@@ -27,28 +25,12 @@ def build(architecture: str, options: dict, spec: SignalSpec) -> nn.Module:
         )
 
 
-def accelerate_eegnet(module: Any) -> nn.Module:
-    """Spatial filter before the temporal one."""
-    module.conv_spatial = SpatialFirst(module.conv_temporal, module.bnorm_temporal, module.conv_spatial)
-    module.conv_temporal = nn.Identity()
-    module.bnorm_temporal = nn.Identity()
-    return module
-
-
-def accelerate_shallow(module: Any) -> nn.Module:
-    """Merged convolution over time with electrodes as channels."""
-    merged = module.conv_time_spat
-    module.conv_time_spat = ChannelsAsInput(merged.conv_time, merged.conv_spat)
-    return module
-
-
 for row in (
     Classifier(
         name="EEGNet",
         family="compact CNN",
         input="windows",
         build=partial(build, "EEGNet", {"final_layer_with_constraint": False}),
-        accelerate=accelerate_eegnet,
         windows_per_second=2700,
         h200_windows_per_second=5081,
         published={"faced": 0.4090, "seed-v": 0.2961},
@@ -58,7 +40,6 @@ for row in (
         family="compact CNN",
         input="windows",
         build=partial(build, "ShallowFBCSPNet", {}),
-        accelerate=accelerate_shallow,
         windows_per_second=1300,
         h200_windows_per_second=23775,
     ),
