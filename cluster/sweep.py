@@ -25,9 +25,10 @@ from valence.cell import Cell, Recipe
 from valence.errors import BadInput
 from valence.prepared import Prepared
 from valence.registry import load_plugin
+from valence.results import Result
 from valence.splits import Split
 from valence.targets import Target, TargetContext, make_target
-from valence.training import Result, train_cell
+from valence.training import train_cell
 
 MAX_ACTOR_FAILURES = 5
 """a pack is started again when its actor or node is lost; cells that were committed by then are not run again"""

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from valence.errors import BadInput
 
-SCIENCE_VERSION = 1
+SCIENCE_VERSION = 2
 """raised whenever the same cell would give another result: committed cells of older versions are then not reused"""
 
 
@@ -46,15 +46,28 @@ class Recipe:
     batch_size: int = 64
     """samples (windows, or clips of DE features)"""
     learning_rate: float = 1e-3
-    """peak, AdamW"""
+    """peak"""
     final_learning_rate: float = 1e-6
     """end of the cosine"""
+    optimizer: str = "adamw"
+    """"adamw", or "adam" (weight decay as an L2 penalty)"""
     weight_decay: float = 1e-4
     warmup_epochs: int = 0
     """linear warm-up from 0"""
     label_smoothing: float = 0.1
     clip_norm: float = 1.0
     """largest global gradient norm"""
+    class_weights: bool = False
+    """cross-entropy weighs a class by the inverse of its share of the training samples"""
+    selection: str = "balanced_accuracy"
+    """the epoch kept is the best one by this score of the validation part: "balanced_accuracy" or "kappa" """
+    patience_epochs: int = 0
+    """training ends after so many epochs without a better one; 0: never early"""
+    augmentation_p: float = 0.0
+    """probability of each of four augmentations of a window (noise, time shift, channel dropout, amplitude); .6 in the
+    study"""
+    augmentation_shift_s: float = 0.1
+    """largest time shift; the study's ±20 samples at 200 Hz"""
     sfreq_hz: float = 200.0
     """windows are resampled to this"""
     window_s: float = 10.0
@@ -72,10 +85,19 @@ class Recipe:
 
     def __post_init__(self) -> None:
         cast_fields(self)
-        for field, allowed in (("de_normalisation", ("train", "subject")), ("band_features", ("de", "psd"))):
+        choices = {
+            "optimizer": ("adamw", "adam"),
+            "selection": ("balanced_accuracy", "kappa"),
+            "de_normalisation": ("train", "subject"),
+            "band_features": ("de", "psd"),
+        }
+        for field, allowed in choices.items():
             if getattr(self, field) not in allowed:
                 got = f"{field} is {getattr(self, field)!r}"
                 raise BadInput(got, allowed=", ".join(allowed), do="take one of these")
+        if not 0 <= self.augmentation_p <= 1:
+            got = f"augmentation_p is {self.augmentation_p:g}"
+            raise BadInput(got, allowed="a probability, 0 to 1", do="correct it; 0 is no augmentation")
 
     @cached_property
     def hash(self) -> str:
@@ -105,6 +127,8 @@ class Cell:
     lambda_: float
     """strength of the strategy"""
     seed: int
+    weights: str = ""
+    """digest of the pretrained weights that the classifier starts from, 16 hex; empty where they are drawn"""
     plugins: str = ""
     """digests of user plug-ins that take part; empty for our own"""
     science: int = SCIENCE_VERSION

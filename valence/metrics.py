@@ -44,6 +44,32 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
     return float((log_total - shifted[np.arange(len(labels)), labels]).mean())
 
 
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Softmax of logits (n, n_classes), float64."""
+    logits = np.asarray(logits, dtype=np.float64)
+    raised = np.exp(logits - logits.max(1, keepdims=True))
+    return raised / raised.sum(1, keepdims=True)
+
+
+def calibration_error(logits: np.ndarray, labels: np.ndarray, *, n_bins: int = 15) -> float:
+    """Expected calibration error: |confidence - accuracy| of samples binned by confidence, weighted by their number.
+
+    Source: Guo et al. 2017, On calibration of modern neural networks; bins of equal width on (0, 1].
+    """
+    chances = probabilities(logits)
+    confidence, right = chances.max(1), chances.argmax(1) == labels
+    bins = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
+    gaps = np.bincount(bins, weights=confidence - right, minlength=n_bins)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+def brier(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Mean squared distance of the predicted probabilities from the label's, summed over classes; 0 to 2."""
+    chances = probabilities(logits)
+    chances[np.arange(len(labels)), labels] -= 1
+    return float(np.square(chances).sum(1).mean())
+
+
 def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float | None]:
     """All scores of logits (n, n_classes) against labels (n,)."""
     counts = confusion(labels, logits.argmax(1), logits.shape[1])
@@ -53,4 +79,6 @@ def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float | None]:
         "weighted_f1": weighted_f1(counts),
         "accuracy": float(np.trace(counts) / counts.sum()),
         "cross_entropy": cross_entropy(logits, labels),
+        "calibration_error": calibration_error(logits, labels),
+        "brier": brier(logits, labels),
     }

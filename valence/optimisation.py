@@ -10,9 +10,11 @@ from torch import nn
 
 from valence.cell import Recipe
 
+OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+
 
 def make_optimizer(model: nn.Module, strategy: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW over classifier and strategy; scalars of a strategy, such as a temperature, do not decay."""
+    """The recipe's optimizer over classifier and strategy; scalars of a strategy, like a temperature, do not decay."""
     own = list(strategy.parameters())
     scalars = [parameter for parameter in own if not parameter.ndim]
     groups: list[dict[str, Any]] = [
@@ -20,7 +22,7 @@ def make_optimizer(model: nn.Module, strategy: nn.Module, recipe: Recipe) -> tor
         {"params": scalars, "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+    return OPTIMIZERS[recipe.optimizer](groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
 
 
 def learning_rate(recipe: Recipe, *, step: int, steps_per_epoch: int) -> float:
@@ -31,6 +33,12 @@ def learning_rate(recipe: Recipe, *, step: int, steps_per_epoch: int) -> float:
     progress = (step - warmup) / max(total - 1 - warmup, 1)
     span = recipe.learning_rate - recipe.final_learning_rate
     return recipe.final_learning_rate + span * (1 + math.cos(math.pi * min(progress, 1.0))) / 2
+
+
+def class_weights(labels: torch.Tensor, n_classes: int) -> torch.Tensor:
+    """Weight of each class, float32, (n_classes,): n / (K · n_k) over labels (n,); 0 for a class without samples."""
+    counts = torch.bincount(labels, minlength=n_classes).float()
+    return torch.where(counts > 0, len(labels) / ((counts > 0).sum() * counts.clamp(min=1)), 0.0)
 
 
 def shuffled(rows: np.ndarray, batch_size: int, order: torch.Generator) -> list[torch.Tensor]:

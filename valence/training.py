@@ -1,13 +1,14 @@
-"""A cell to a result: one training, its best epoch by validation subjects, and what it does on test subjects.
+"""A cell while it trains: one loop for every classifier, strategy and recipe, and its result.
 
-Everything random comes from the cell. Initial weights, batch order and dropout come from its `pair_id`, so that a
-strategy and its baseline differ in nothing but the auxiliary loss; what the strategy itself draws comes from its
-`cell_id`. On one CPU thread a result is the same to the last bit whatever was trained before in the process.
+Everything random comes from the cell. Initial weights, batch order, augmentation and dropout come from its `pair_id`,
+so that a strategy and its baseline differ in nothing but the auxiliary loss; what the strategy itself draws comes from
+its `cell_id`. On one CPU thread a result is the same to the last bit whatever was trained before or beside it.
 """
 
 import copy
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,11 +17,14 @@ from torch import nn
 from torch.nn import functional
 
 from valence import metrics
+from valence.augmentation import augment
 from valence.cell import Cell, Recipe, derive_seed
-from valence.classifiers import CLASSIFIERS, Classifier, Tapped, tapped
-from valence.optimisation import gradient_ratio, learning_rate, make_optimizer, shuffled
-from valence.probes import axis_encoding, group_means
+from valence.classifiers import CLASSIFIERS, Classifier, Tapped, build_classifier, tapped
+from valence.errors import BadInput
+from valence.optimisation import class_weights, gradient_ratio, learning_rate, make_optimizer, shuffled
+from valence.own_random import OwnRandom
 from valence.resident import Resident, resident
+from valence.results import Result, predict, result_of
 from valence.rewrites import rewrite
 from valence.strategies import STRATEGIES, Batch, Strategy
 from valence.targets import Target
@@ -28,27 +32,6 @@ from valence.targets import Target
 if TYPE_CHECKING:
     from valence.prepared import Prepared
     from valence.splits import Split
-
-EVALUATION_BATCH = 256
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a cell gives. Scores are of the test samples at the best epoch; missing is None."""
-
-    metrics: dict[str, float | None]
-    """balanced_accuracy, kappa, weighted_f1, accuracy, cross_entropy (nats), validation_balanced_accuracy, best_epoch
-    (from 0), gradient_ratio (median over epochs of ‖λ ∂L/∂h‖ / ‖∂CE/∂h‖ in the first batch), axis_encoding"""
-    recall: np.ndarray
-    """(n_classes,), nan for a class without test samples"""
-    subject_balanced_accuracy: dict[str, float]
-    """by test subject"""
-    test_logits: np.ndarray
-    """float32, (n_test, n_classes)"""
-    test_index: np.ndarray
-    """int64, (n_test,), rows of Prepared"""
-    clip_features: np.ndarray
-    """float32, (n_clips, D), mean penultimate features of test samples; nan for a clip without any"""
 
 
 def train_cell(
@@ -60,6 +43,7 @@ def train_cell(
     *,
     device: str = "cpu",
     rewrites: bool = True,
+    weights: Path | None = None,
 ) -> Result:
     """Train one cell and score it.
 
@@ -67,24 +51,24 @@ def train_cell(
     ----------
     target : what the strategy aligns to; None for the strategy none.
     rewrites : compute the same function in a faster order where the classifier allows it; equal to rounding.
+    weights : file or folder of pretrained weights, for a cell that names their digest.
 
     Raises
     ------
-    BadInput : where split and data, or strategy and target, do not fit.
+    BadInput : where split and data, or strategy and target, or weights and classifier do not fit.
     FloatingPointError : where the loss is no longer finite.
     """
     data = resident(prepared, split, de_normalisation=recipe.de_normalisation, device=device)
-    cuda = [torch.device(device)] if torch.device(device).type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
-        run = _Run(cell, prepared, recipe, target, data, rewrites=rewrites)
-        with tapped(run.model, run.classifier) as forward:
-            validation = run.fit(forward)
-            logits, features = predict(run.model, forward, data, data.test)
-    return _result(logits, features, data=data, prepared=prepared, target=target, trained=validation)
+    run = CellRun(cell, prepared, recipe, target, data, rewrites=rewrites, weights=weights)
+    while run.advance():
+        pass
+    return run.result()
 
 
-class _Run:
-    """One cell while it trains."""
+class CellRun:
+    """One cell while it trains, with its own random numbers: cells may advance in turns in one process."""
+
+    mode = "eager"
 
     def __init__(
         self,
@@ -94,78 +78,174 @@ class _Run:
         target: Target | None,
         data: Resident,
         *,
-        rewrites: bool,
+        rewrites: bool = True,
+        weights: Path | None = None,
     ):
         self.cell, self.recipe, self.data = cell, recipe, data
+        self.prepared, self.target = prepared, target
         self.classifier: Classifier = CLASSIFIERS[cell.classifier]
         self.strategy: Strategy = STRATEGIES[cell.strategy]()
-        torch.manual_seed(derive_seed(cell.pair_id, "initial weights"))
-        model = self.classifier.build(prepared.spec)
-        if rewrites:
-            rewrite(model, data.x[:2])
-        torch.manual_seed(derive_seed(cell.cell_id, "strategy parameters"))
-        self.model = self.strategy.wrap(model).to(data.x.device)
-        with tapped(self.model.eval(), self.classifier) as forward, torch.inference_mode():
-            n_features = forward(data.x[:1]).features.shape[1]
-        self.strategy.prepare(self.model, prepared.spec, n_features, target)
-        self.strategy.to(data.x.device)
+        if recipe.augmentation_p and prepared.spec.n_bands:
+            raise BadInput(
+                f"recipe {recipe.name!r}: augmentation_p is {recipe.augmentation_p:g} for {cell.classifier}",
+                allowed="0 for classifiers of band features: the augmentations are of windows",
+                do="correct the recipe",
+            )
+        self.random = OwnRandom(data.x.device)
+        with self.random:
+            self._build(rewrites=rewrites, weights=weights)
         self.optimizer = make_optimizer(self.model, self.strategy, recipe)
         # Clipped apart: the gradient of a strategy's own head must not shrink the classifier's.
         parts = (list(self.model.parameters()), list(self.strategy.parameters()))
         self.clipped = [parameters for parameters in parts if parameters]
         self.gradient_ratios: list[torch.Tensor] = []
+        self.class_weights = None
+        if recipe.class_weights:
+            self.class_weights = class_weights(data.labels[data.train], prepared.spec.n_outputs)
+        self.total = torch.zeros((), device=data.x.device)
+        self.n_trained = 0
+        self._best: tuple[tuple[float, float, int], dict[str, torch.Tensor]] | None = None
+        self._validation_labels = data.labels[torch.from_numpy(data.validation)].cpu().numpy()
+        self._kept: dict[str, float | None] = {}
+        self._steps = self._train()
 
-    def fit(self, forward) -> dict[str, float | None]:
-        """Train all epochs, leave the weights of the best one in the model, and say how validation went."""
-        order = torch.Generator().manual_seed(derive_seed(self.cell.pair_id, "batch order"))
+    def _build(self, *, rewrites: bool, weights: Path | None) -> None:
+        device, spec = self.data.x.device, self.prepared.spec
+        torch.manual_seed(derive_seed(self.cell.pair_id, "initial weights"))
+        model = build_classifier(self.classifier, spec)
+        if weights is not None:
+            _load_weights(self.classifier, model, weights)
+        torch.manual_seed(derive_seed(self.cell.cell_id, "strategy parameters"))
+        self.model = self.strategy.wrap(model).to(device)
+        self.rewrites = rewrite(self.model, self.data.x[:2]) if rewrites else ()
+        with tapped(self.model.eval(), self.classifier) as forward, torch.no_grad():
+            n_features = forward(self.data.x[:1]).features.shape[1]
+        self.strategy.prepare(self.model, spec, n_features, self.target)
+        self.strategy.to(device)
         torch.manual_seed(derive_seed(self.cell.pair_id, "dropout"))
-        best: tuple[tuple[float, float, int], dict[str, torch.Tensor]] | None = None
-        labels = self.data.labels[torch.from_numpy(self.data.validation)].cpu().numpy()
-        for epoch in range(self.recipe.epochs):
-            self.strategy.on_epoch(epoch)
-            self._train_epoch(forward, epoch, order)
-            logits, _ = predict(self.model, forward, self.data, self.data.validation)
-            score = metrics.scores(logits, labels)
-            entropy = self._finite(score["cross_entropy"], "validation cross-entropy", epoch)
-            rank = (-float(score["balanced_accuracy"] or 0), entropy, epoch)
-            if best is None or rank < best[0]:
-                best = rank, copy.deepcopy(self.model.state_dict())
-        assert best is not None
-        self.model.load_state_dict(best[1])
-        ratios = [float(ratio) for ratio in self.gradient_ratios]
-        return {
-            "validation_balanced_accuracy": -best[0][0],
-            "best_epoch": best[0][2],
-            "gradient_ratio": float(np.median(ratios)) if ratios else None,
-        }
 
-    def _train_epoch(self, forward, epoch: int, order: torch.Generator) -> None:
+    def advance(self) -> bool:
+        """Go on to the end of the next training step; False once training has ended.
+
+        Raises
+        ------
+        FloatingPointError : where the loss is no longer finite.
+        """
+        with self.random:
+            return next(self._steps, None) is not None
+
+    def result(self) -> Result:
+        """Scores on the test samples, with the weights of the best epoch. Training must have ended."""
+        assert self._best is not None
+        self.model.load_state_dict(self._best[1])
+        with self.random, tapped(self.model, self.classifier) as forward:
+            logits, features = predict(self.model, forward, self.data, self.data.test)
+        ratios = [float(ratio) for ratio in self.gradient_ratios]
+        trained = {
+            **self._kept,
+            "gradient_ratio": float(np.median(ratios)) if ratios else None,
+            "windows": self.n_trained,
+        }
+        return result_of(
+            logits,
+            features,
+            data=self.data,
+            prepared=self.prepared,
+            target=self.target,
+            trained=trained,
+            mode=self.mode,
+            rewrites=self.rewrites,
+        )
+
+    def _train(self) -> Iterator[bool]:
+        """All epochs, step by step."""
+        order = torch.Generator().manual_seed(derive_seed(self.cell.pair_id, "batch order"))
+        for epoch in range(self.recipe.epochs):
+            yield from self.epoch(epoch, shuffled(self.data.train, self.recipe.batch_size, order))
+            if self.end_epoch(epoch):
+                return
+
+    def epoch(self, epoch: int, batches: list[torch.Tensor]) -> Iterator[bool]:
+        """One pass over the training samples, step by step."""
+        self.begin_epoch(epoch)
+        with tapped(self.model, self.classifier) as forward:
+            for number, rows in enumerate(batches):
+                self.set_rate(epoch * len(batches) + number, len(batches))
+                self.step(forward, rows.to(self.data.x.device), measure=number == 0)
+                yield True
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Tell the strategy, and train again after a validation."""
+        self.strategy.on_epoch(epoch)
         self.model.train()
         self.strategy.train()
-        batches = shuffled(self.data.train, self.recipe.batch_size, order)
-        total = torch.zeros((), device=self.data.x.device)
-        for number, rows in enumerate(batches):
-            rate = learning_rate(self.recipe, step=epoch * len(batches) + number, steps_per_epoch=len(batches))
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            total += self._step(forward, rows.to(self.data.x.device), measure=number == 0)
-        self._finite(float(total), "loss", epoch)
+        self.total.zero_()
 
-    def _step(self, forward, rows: torch.Tensor, *, measure: bool) -> torch.Tensor:
-        data, recipe = self.data, self.recipe
-        batch = Batch(*(values.index_select(0, rows) for values in (data.x, data.labels, data.clips, data.subjects)))
-        out: Tapped = forward(batch.x)
-        entropy = functional.cross_entropy(out.logits, batch.labels, label_smoothing=recipe.label_smoothing)
-        auxiliary = self.cell.lambda_ * self.strategy.loss(batch, out.logits, out.features)
-        if measure and auxiliary.requires_grad:
-            self.gradient_ratios.append(gradient_ratio(auxiliary, entropy, out.taps))
+    def set_rate(self, step: int, steps_per_epoch: int) -> None:
+        """The learning rate of a step, counted from 0 over all epochs."""
+        rate = learning_rate(self.recipe, step=step, steps_per_epoch=steps_per_epoch)
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+
+    def step(self, forward, rows: torch.Tensor, *, measure: bool) -> None:
+        """One step of the optimizer on rows (batch,), int64, on the device; adds the loss to the epoch's total."""
+        batch = self.batch(rows)
+        entropy, auxiliary = self.losses(batch, forward(self.input(batch)), measure=measure)
         loss = entropy + auxiliary
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         for parameters in self.clipped:
-            nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
+            nn.utils.clip_grad_norm_(parameters, self.recipe.clip_norm)
         self.optimizer.step()
-        return loss.detach()
+        self.total += loss.detach()
+        self.n_trained += len(rows)
+
+    def batch(self, rows: torch.Tensor) -> Batch:
+        """The samples of some rows, as they are."""
+        data = self.data
+        return Batch(*(values.index_select(0, rows) for values in (data.x, data.labels, data.clips, data.subjects)))
+
+    def input(self, batch: Batch) -> torch.Tensor:
+        """What the classifier sees of a batch: augmented windows where the recipe says so."""
+        recipe = self.recipe
+        if not recipe.augmentation_p:
+            return batch.x
+        shift = round(recipe.augmentation_shift_s * self.prepared.spec.sfreq)
+        return augment(batch.x, p=recipe.augmentation_p, shift=shift)
+
+    def losses(self, batch: Batch, out: Tapped, *, measure: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cross-entropy and λ times the auxiliary loss; keeps the ratio of their gradients where asked."""
+        entropy = functional.cross_entropy(
+            out.logits, batch.labels, weight=self.class_weights, label_smoothing=self.recipe.label_smoothing
+        )
+        auxiliary = self.cell.lambda_ * self.strategy.loss(batch, out.logits, out.features)
+        if measure and auxiliary.requires_grad:
+            self.gradient_ratios.append(gradient_ratio(auxiliary, entropy, out.taps))
+        return entropy, auxiliary
+
+    def end_epoch(self, epoch: int) -> bool:
+        """Validate, keep the weights of the best epoch so far; True where training ends early.
+
+        The best epoch has the highest score, among equals the lowest cross-entropy, among equals it is the first.
+        """
+        self._finite(float(self.total), "loss", epoch)
+        with tapped(self.model, self.classifier) as forward:
+            logits, _ = predict(self.model, forward, self.data, self.data.validation)
+        score = metrics.scores(logits, self._validation_labels)
+        entropy = self._finite(score["cross_entropy"], "validation cross-entropy", epoch)
+        rank = (-float(score[self.recipe.selection] or 0), entropy, epoch)
+        if self._best is None or rank < self._best[0]:
+            self._best = rank, copy.deepcopy(self.model.state_dict())
+            self._kept = {
+                "validation_balanced_accuracy": score["balanced_accuracy"],
+                "validation_kappa": score["kappa"],
+                "best_epoch": epoch,
+            }
+        patience = self.recipe.patience_epochs
+        return bool(patience) and epoch - self._best[0][2] >= patience
 
     def _finite(self, value: float | None, what: str, epoch: int) -> float:
         if value is None or not math.isfinite(value):
@@ -177,44 +257,11 @@ class _Run:
         return value
 
 
-def predict(model: nn.Module, forward, data: Resident, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (n, n_classes) and features (n, D), float32, of rows in evaluation mode."""
-    model.eval()
-    logits, features = [], []
-    with torch.inference_mode():
-        for chosen in torch.from_numpy(rows).split(EVALUATION_BATCH):
-            out = forward(data.x.index_select(0, chosen.to(data.x.device)))
-            logits.append(out.logits.float())
-            features.append(out.features.float())
-    return torch.cat(logits).cpu().numpy(), torch.cat(features).cpu().numpy()
-
-
-def _result(
-    logits: np.ndarray,
-    features: np.ndarray,
-    *,
-    data: Resident,
-    prepared: "Prepared",
-    target: Target | None,
-    trained: dict[str, float | None],
-) -> Result:
-    labels, clips, subjects = (
-        np.asarray(values)[data.test] for values in (prepared.labels, prepared.clips, prepared.subjects)
-    )
-    n_classes = logits.shape[1]
-    predicted = logits.argmax(1)
-    by_subject = {
-        prepared.subject_names[subject]: metrics.balanced_accuracy(
-            metrics.confusion(labels[subjects == subject], predicted[subjects == subject], n_classes)
+def _load_weights(classifier: Classifier, model: nn.Module, weights: Path) -> None:
+    if classifier.pretrained is None:
+        raise BadInput(
+            f"pretrained weights for {classifier.name}",
+            allowed=", ".join(name for name, row in CLASSIFIERS.items() if row.pretrained) or "no classifier has any",
+            do="name another classifier, or leave them out",
         )
-        for subject in np.unique(subjects)
-    }
-    encoding = None if target is None else axis_encoding(features, labels, target.class_values)
-    return Result(
-        metrics={**metrics.scores(logits, labels), **trained, "axis_encoding": encoding},
-        recall=metrics.recalls(metrics.confusion(labels, predicted, n_classes)),
-        subject_balanced_accuracy=by_subject,
-        test_logits=logits,
-        test_index=data.test.astype(np.int64),
-        clip_features=group_means(features, clips, int(np.max(prepared.clips)) + 1).astype(np.float32),
-    )
+    classifier.pretrained.load(model, weights)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.valence import training_world as world
-from valence import metrics, training
+from valence import metrics, results, training
 from valence.classifiers import CLASSIFIERS, tapped
 from valence.datasets.base import Part
 from valence.errors import BadInput
@@ -15,7 +15,7 @@ from valence.optimisation import gradient_ratio, learning_rate, make_optimizer, 
 from valence.prepared import rows_of
 from valence.resident import normalise_de, resident
 from valence.strategies import STRATEGIES
-from valence.training import train_cell
+from valence.training import CellRun, train_cell
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ALIGNING = [name for name, strategy in STRATEGIES.items() if strategy.kind != "none"]
@@ -92,9 +92,7 @@ def test_a_strategy_draws_its_own_parameters_from_the_cell():
     about, data = world.recipe(), world.dataset()
     held = resident(data, world.split(), de_normalisation="subject", device="cpu")
     runs = [
-        training._Run(
-            world.cell("de_mlp", "aux_mse", about=about, lambda_=x), data, about, world.target(), held, rewrites=True
-        )
+        CellRun(world.cell("de_mlp", "aux_mse", about=about, lambda_=x), data, about, world.target(), held)
         for x in (0.1, 0.1, 0.2)
     ]
     weights = [run.model.final_layer.weight for run in runs]
@@ -153,7 +151,7 @@ def test_best_epoch_by_accuracy_then_entropy_then_the_earlier(monkeypatch):
 
     def scores(logits, labels):
         found = next(seen, None)
-        return {"balanced_accuracy": found[0], "cross_entropy": found[1]} if found else real(logits, labels)
+        return {"balanced_accuracy": found[0], "cross_entropy": found[1], "kappa": None} if found else real(logits, labels)
 
     monkeypatch.setattr(metrics, "scores", scores)
     result = train(about=world.recipe(epochs=5))
@@ -280,9 +278,9 @@ def test_predictions_in_batches_are_predictions_at_once(monkeypatch):
     torch.manual_seed(0)
     module = CLASSIFIERS["de_mlp"].build(world.spec("de"))
     with tapped(module, CLASSIFIERS["de_mlp"]) as forward:
-        whole = training.predict(module, forward, data, data.train)
-        monkeypatch.setattr(training, "EVALUATION_BATCH", 10)
-        parts = training.predict(module, forward, data, data.train)
+        whole = results.predict(module, forward, data, data.train)
+        monkeypatch.setattr(results, "EVALUATION_BATCH", 10)
+        parts = results.predict(module, forward, data, data.train)
     for one, other in zip(whole, parts, strict=True):
         assert len(one) == len(data.train)
         np.testing.assert_allclose(one, other, atol=1e-5)

@@ -1,0 +1,96 @@
+"""Predictions to the result of a cell: its scores, its test logits, its clip features."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from valence import metrics
+from valence.probes import axis_encoding, group_means
+from valence.resident import Resident
+from valence.targets import Target
+
+if TYPE_CHECKING:
+    from valence.prepared import Prepared
+
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a cell gives. Scores are of the test samples at the best epoch; missing is None."""
+
+    metrics: dict[str, float | None]
+    """scores of valence.metrics; validation_balanced_accuracy, validation_kappa, best_epoch (from 0); gradient_ratio
+    (median over epochs of ‖λ ∂L/∂h‖ / ‖∂CE/∂h‖ in the first batch); axis_encoding; windows (samples trained on, all
+    epochs together)"""
+    recall: np.ndarray
+    """(n_classes,), nan for a class without test samples"""
+    subject_balanced_accuracy: dict[str, float]
+    """by test subject"""
+    test_logits: np.ndarray
+    """float32, (n_test, n_classes)"""
+    test_index: np.ndarray
+    """int64, (n_test,), rows of Prepared"""
+    clip_features: np.ndarray
+    """float32, (n_clips, D), mean penultimate features of test samples; nan for a clip without any"""
+    mode: str = "eager"
+    """how it was trained, see valence.packing"""
+    rewrites: tuple[str, ...] = ()
+    """what was computed in a faster order, see valence.rewrites"""
+
+
+def predict(model: nn.Module, forward, data: Resident, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (n, n_classes) and features (n, D), float32, of rows in evaluation mode."""
+    model.eval()
+    logits, features = [], []
+    with torch.inference_mode():
+        for chosen in torch.from_numpy(rows).split(EVALUATION_BATCH):
+            out = forward(data.x.index_select(0, chosen.to(data.x.device)))
+            logits.append(out.logits.float())
+            features.append(out.features.float())
+    return torch.cat(logits).cpu().numpy(), torch.cat(features).cpu().numpy()
+
+
+def result_of(
+    logits: np.ndarray,
+    features: np.ndarray,
+    *,
+    data: Resident,
+    prepared: "Prepared",
+    target: Target | None,
+    trained: dict[str, float | None],
+    mode: str,
+    rewrites: tuple[str, ...],
+) -> Result:
+    """The result of a cell from what it says about the test samples.
+
+    Parameters
+    ----------
+    logits, features : float32, (n_test, n_classes) and (n_test, D).
+    trained : what training itself gave, see Result.metrics.
+    """
+    labels, clips, subjects = (
+        np.asarray(values)[data.test] for values in (prepared.labels, prepared.clips, prepared.subjects)
+    )
+    n_classes = logits.shape[1]
+    predicted = logits.argmax(1)
+    by_subject = {
+        prepared.subject_names[subject]: metrics.balanced_accuracy(
+            metrics.confusion(labels[subjects == subject], predicted[subjects == subject], n_classes)
+        )
+        for subject in np.unique(subjects)
+    }
+    encoding = None if target is None else axis_encoding(features, labels, target.class_values)
+    return Result(
+        metrics={**metrics.scores(logits, labels), **trained, "axis_encoding": encoding},
+        recall=metrics.recalls(metrics.confusion(labels, predicted, n_classes)),
+        subject_balanced_accuracy=by_subject,
+        test_logits=logits,
+        test_index=data.test.astype(np.int64),
+        clip_features=group_means(features, clips, int(np.max(prepared.clips)) + 1).astype(np.float32),
+        mode=mode,
+        rewrites=rewrites,
+    )
