@@ -1,66 +1,211 @@
-"""Cells to seconds: what a sweep will take, from its own committed cells where there are some."""
+"""Cells to seconds and memory: what a sweep will take, from measured speeds and from its own committed cells.
+
+The first guess of a cell is the table's (cluster.speeds). How committed cells differ from it, as a logarithm of the
+ratio, is a sum of what is shared: a device factor, a classifier factor, a strategy factor, the cell's own, and noise.
+Each is normal with mean 0 and the spread below, so the best estimate of any cell, measured or not, is the Gaussian
+process over these factors: a few cells of one classifier already tell of all others, and own cells outweigh the rest.
+Seconds and memory of a committed cell are its share of the group that it trained in.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
+from cluster.speeds import Shape, cell_megabytes, is_measured, window_seconds
 from valence.cell import Cell
 from valence.classifiers import CLASSIFIERS
 
-EVALUATION_SHARE = 0.25
-"""extra work for validation after each epoch and the final test, relative to training"""
+EVALUATION_COST = 1 / 3
+"""of a sample that is predicted beside one that is trained on: forward without backward"""
 START_SECONDS = 0.5
 """building a classifier, committing its row"""
-TABLE_SIZE = 32 * 500
-"""channels × samples of the windows that the classifiers' table was measured on; work is taken as proportional"""
-H200_SIZE = 32 * 2000
-"""the same for the speeds on an H200"""
+SD = {"kind": 1.0, "device": 0.3, "classifier": 0.5, "strategy": 0.3, "own": 0.15}
+"""spread of the factors, as standard deviations of the natural logarithm; kind is cpu or cuda"""
+NOISE_SD = 0.15
+"""the same of one cell around all of them"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What one input costs before anything is measured."""
+    """What one input asks of a cell."""
 
     n_train: int
-    """training samples (windows, or clips of DE)"""
+    """training samples (windows, or stretches of band features)"""
     size: int
-    """channels × samples of one window; TABLE_SIZE for DE, whose table is of FACED's shape"""
+    """values of one sample: channels × times, × bands where there are some"""
     epochs: int
+    batch: int = 64
+    n_validation: int = 0
+    """samples predicted after each epoch"""
+    n_test: int = 0
+    """samples predicted once"""
 
 
-def predict_seconds(cells: Sequence[Cell], *, work: Mapping[str, Work], rows: pd.DataFrame) -> dict[str, float]:
-    """Predicted seconds of each cell on one CPU core, by cell id.
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a cell takes."""
+
+    seconds: float
+    """of one slot: a CPU core, or a GPU divided by the cells that train on it at once"""
+    memory_mb: float
+    """while it trains, without the data"""
+
+
+def predict(
+    cells: Sequence[Cell],
+    *,
+    work: Mapping[str, Work],
+    rows: pd.DataFrame,
+    device: str = "cpu",
+    mode: str | None = None,
+    rewrites: bool = True,
+) -> dict[str, Cost]:
+    """The cost of each cell, by cell id.
 
     Parameters
     ----------
     work : by input.
-    rows : committed rows; the median of a classifier's own cells of the same recipe replaces the table's guess.
+    rows : committed rows. Those that are done, of the recipe and data of these cells, are learned from; columns
+        windows, mode, rewrites, device_name, peak_memory_mb and cells_at_once may be missing or null.
+    device : cpu or cuda.
+    mode, rewrites : how the cells will train; None is the fastest mode that was measured.
     """
-    measured = {}
-    if len(rows):
-        done = rows[rows["status"] == "done"]
-        measured = done.groupby(["classifier", "recipe_hash", "dataset_hash"])["seconds"].median().to_dict()
-    seconds = {}
+    keys = {(cell.recipe_hash, cell.dataset_hash) for cell in cells}
+    measured = _measured(rows, keys, work)
+    here = measured[measured["device"] == device] if len(measured) else measured
+    name = here["device_name"].mode().iloc[0] if len(here) else ""
+    wanted = pd.DataFrame([(cell.classifier, cell.strategy) for cell in cells], columns=["classifier", "strategy"])
+    wanted = wanted.drop_duplicates().assign(device=device, device_name=name)
+    learned = pd.DataFrame(
+        {what: np.exp(_learned(measured, wanted, what)) for what in ("seconds", "memory_mb")},
+        index=pd.MultiIndex.from_frame(wanted[["classifier", "strategy"]]),
+    )
+    costs = {}
     for cell in cells:
-        key = (cell.classifier, cell.recipe_hash, cell.dataset_hash)
-        seconds[cell.cell_id] = measured.get(key) or table_seconds(cell.classifier, work)
-    return seconds
+        first = table_cost(cell.classifier, work, device=device, mode=mode, rewrites=rewrites)
+        factor = learned.loc[(cell.classifier, cell.strategy)]
+        costs[cell.cell_id] = Cost(
+            seconds=first.seconds * factor["seconds"], memory_mb=first.memory_mb * factor["memory_mb"]
+        )
+    return costs
+
+
+def table_cost(
+    classifier: str,
+    work: Mapping[str, Work],
+    *,
+    device: str = "cpu",
+    mode: str | None = None,
+    rewrites: bool = True,
+    n_windows: int | None = None,
+) -> Cost:
+    """The first guess of a cell's cost, before any cell is measured.
+
+    Parameters
+    ----------
+    n_windows : samples trained on over all epochs, where it is known to differ from the plan (early stopping).
+    """
+    own = work[CLASSIFIERS[classifier].input]
+    shape = Shape(device=device, size=own.size, batch=own.batch, mode=mode, rewrites=rewrites)
+    planned = own.n_train * own.epochs
+    share = 1.0 if n_windows is None else n_windows / max(planned, 1)
+    samples = share * (planned + EVALUATION_COST * own.n_validation * own.epochs) + EVALUATION_COST * own.n_test
+    return Cost(
+        seconds=START_SECONDS + samples * window_seconds(classifier, shape),
+        memory_mb=cell_megabytes(classifier, shape),
+    )
+
+
+def _measured(rows: pd.DataFrame, keys: set[tuple], work: Mapping[str, Work]) -> pd.DataFrame:
+    """Log ratios of committed cells to the table's guess: one line for all cells that share every factor."""
+    factors = ["classifier", "strategy", "device", "device_name"]
+    found = []
+    for row in rows[rows["status"] == "done"].to_dict("records") if len(rows) else []:
+        if (row["recipe_hash"], row["dataset_hash"]) not in keys or row["classifier"] not in CLASSIFIERS:
+            continue
+        if CLASSIFIERS[row["classifier"]].input not in work:
+            continue
+        windows, memory = _number(row.get("windows")), _number(row.get("peak_memory_mb"))
+        device = str(row["device"]).split(":")[0]
+        first = table_cost(
+            row["classifier"],
+            work,
+            device=device,
+            mode=_text(row.get("mode")),
+            rewrites=_is_rewritten(row.get("rewrites")),
+            n_windows=None if windows is None else int(windows),
+        )
+        seconds, at_once = _number(row["seconds"]), _number(row.get("cells_at_once")) or 1.0
+        found.append(
+            {
+                **{name: row[name] for name in factors[:2]},
+                "device": device,
+                "device_name": _text(row.get("device_name")) or "",
+                "seconds": np.nan if seconds is None else np.log(seconds / first.seconds),
+                "memory_mb": np.nan if memory is None else np.log(memory / at_once / first.memory_mb),
+            }
+        )
+    if not found:
+        return pd.DataFrame(columns=[*factors, "seconds", "memory_mb"])
+    return pd.DataFrame(found)
+
+
+def _learned(measured: pd.DataFrame, wanted: pd.DataFrame, what: str) -> np.ndarray:
+    """Expected log ratio of each wanted combination of factors, given the measured ones."""
+    known = measured[measured[what].notna()]
+    if not len(known):
+        return np.zeros(len(wanted))
+    groups = known.groupby(["classifier", "strategy", "device", "device_name"])[what]
+    # the median of a group: one cell that shared its core with something else must not count
+    middle, n_cells = groups.median(), groups.size()
+    of = middle.index.to_frame(index=False)
+    covariance = _shared(of, of) + np.diag(NOISE_SD**2 / n_cells.to_numpy())
+    return _shared(wanted, of) @ np.linalg.solve(covariance, middle.to_numpy())
+
+
+def _shared(one: pd.DataFrame, other: pd.DataFrame) -> np.ndarray:
+    """Prior covariance of log ratios: (n_one, n_other), the variances of the factors that two combinations share."""
+
+    def same(name: str) -> np.ndarray:
+        return one[name].to_numpy(object)[:, None] == other[name].to_numpy(object)[None, :]
+
+    kind, device, classifier, strategy = map(same, ("device", "device_name", "classifier", "strategy"))
+    return (
+        SD["kind"] ** 2 * kind
+        + SD["device"] ** 2 * (kind & device)
+        + SD["classifier"] ** 2 * (kind & classifier)
+        + SD["strategy"] ** 2 * strategy
+        + SD["own"] ** 2 * (kind & device & classifier & strategy)
+    )
+
+
+def _number(value: object) -> float | None:
+    """A number above 0, or None."""
+    number = float(value) if isinstance(value, int | float | np.number) else float("nan")
+    return number if np.isfinite(number) and number > 0 else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _is_rewritten(value: object) -> bool:
+    """What a row says of rewrites: a flag, names, or null where it is not known."""
+    return bool(value) if isinstance(value, bool | np.bool_ | str) else True
+
+
+def predict_seconds(cells: Sequence[Cell], *, work: Mapping[str, Work], rows: pd.DataFrame) -> dict[str, float]:
+    """Predicted seconds of each cell on one CPU core, by cell id."""
+    return {cell_id: cost.seconds for cell_id, cost in predict(cells, work=work, rows=rows).items()}
 
 
 def table_seconds(classifier: str, work: Mapping[str, Work]) -> float:
-    """Predicted seconds of one cell on one CPU core, from the classifier's measured training speed."""
-    facts = CLASSIFIERS[classifier]
-    own = work[facts.input]
-    samples = own.n_train * own.epochs * own.size / TABLE_SIZE
-    return START_SECONDS + (1 + EVALUATION_SHARE) * samples / facts.windows_per_second
+    """Predicted seconds of one cell on one CPU core, before any is measured."""
+    return table_cost(classifier, work).seconds
 
 
 def gpu_seconds(classifier: str, work: Mapping[str, Work]) -> float | None:
-    """The same on one H200, trained alone in float32; None where it was not measured."""
-    facts = CLASSIFIERS[classifier]
-    if facts.h200_windows_per_second is None:
-        return None
-    own = work[facts.input]
-    samples = own.n_train * own.epochs * own.size / H200_SIZE
-    return (1 + EVALUATION_SHARE) * samples / facts.h200_windows_per_second
+    """The same on one H200 in the fastest mode; None where it was not measured."""
+    return table_cost(classifier, work, device="cuda").seconds if is_measured(classifier, "cuda") else None

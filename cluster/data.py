@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
-from cluster.cost import TABLE_SIZE, Work
+from cluster.cost import Work
 from cluster.listener import Listener
 from cluster.request import Request
 from valence.cell import Recipe, canonical_hash
 from valence.classifiers import CLASSIFIERS
 from valence.datasets import DATASETS, Dataset
 from valence.leakage import Finding, leakage_audit
-from valence.prepared import Prepared, prepare, read_manifest
+from valence.prepared import Prepared, prepare, read_manifest, signal_spec
 from valence.preprocessing import n_windows
 from valence.samples import steps_per_sample, stored_input
 from valence.splits import BOUNDS, Split, make_split
@@ -89,17 +90,28 @@ def planned_work(request: Request) -> dict[str, Work]:
     kind = DATASETS[request.dataset]
     for input in inputs_used(request):
         recipe = request.preset.recipes[input]
+        of_subject = samples_per_subject(kind, input, recipe)
         if request.data_root is None:
-            n_train = round(BOUNDS[0] * request.preset.n_subjects) * samples_per_subject(kind, input, recipe)
+            bounds = (0, *BOUNDS, 1)
+            n_samples = [
+                round((end - begin) * request.preset.n_subjects) * of_subject for begin, end in pairwise(bounds)
+            ]
         else:
-            dataset = kind(request.data_root, processing=request.processing)
-            part = make_split(dataset, stored_input(input, recipe), request.split).train
-            share = (part.stop - part.start) * len(part.clips) / kind.n_clips
-            n_train = round(len(part.subjects) * share * samples_per_subject(kind, input, recipe))
+            split = make_split(
+                kind(request.data_root, processing=request.processing), stored_input(input, recipe), request.split
+            )
+            n_samples = [
+                round(len(part.subjects) * (part.stop - part.start) * len(part.clips) / kind.n_clips * of_subject)
+                for part in (split.train, split.validation, split.test)
+            ]
+        spec = signal_spec(kind, input, recipe)
         work[input] = Work(
-            n_train=n_train,
-            size=TABLE_SIZE if input == "de" else round(len(kind.ch_names) * recipe.sfreq_hz * recipe.window_s),
+            n_train=n_samples[0],
+            n_validation=n_samples[1],
+            n_test=n_samples[2],
+            size=spec.n_chans * spec.n_times * (spec.n_bands or 1),
             epochs=recipe.epochs,
+            batch=recipe.batch_size,
         )
     return work
 
