@@ -57,7 +57,8 @@ class ClassMeans(nn.Module):
 
         In training mode the running means are updated.
         """
-        member = functional.one_hot(labels, len(self.mean)).to(features.dtype)
+        # not one_hot, which looks at its values and so makes a GPU wait
+        member = (labels[:, None] == torch.arange(len(self.mean), device=labels.device)).to(features.dtype)
         counts = member.sum(0)
         present = counts > 0
         batch_mean = (member.T @ features) / counts.clamp(min=1)[:, None]

@@ -42,16 +42,16 @@ class Result:
     """what was computed in a faster order, see valence.rewrites"""
 
 
-def predict(model: nn.Module, forward, data: Resident, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (n, n_classes) and features (n, D), float32, of rows in evaluation mode."""
+def predict(model: nn.Module, forward, data: Resident, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (n, n_classes) and features (n, D), float32, of rows in evaluation mode, on the device of the data."""
     model.eval()
     logits, features = [], []
     with torch.inference_mode():
-        for chosen in torch.from_numpy(rows).split(EVALUATION_BATCH):
-            out = forward(data.x.index_select(0, chosen.to(data.x.device)))
+        for chosen in torch.from_numpy(rows).to(data.x.device).split(EVALUATION_BATCH):
+            out = forward(data.x.index_select(0, chosen))
             logits.append(out.logits.float())
             features.append(out.features.float())
-    return torch.cat(logits).cpu().numpy(), torch.cat(features).cpu().numpy()
+    return torch.cat(logits), torch.cat(features)
 
 
 def result_of(

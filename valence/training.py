@@ -7,7 +7,7 @@ its `cell_id`. On one CPU thread a result is the same to the last bit whatever w
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,6 +104,7 @@ class CellRun:
             self.class_weights = class_weights(data.labels[data.train], prepared.spec.n_outputs)
         self.total = torch.zeros((), device=data.x.device)
         self.n_trained = 0
+        self._order = torch.Generator().manual_seed(derive_seed(cell.pair_id, "batch order"))
         self._best: tuple[tuple[float, float, int], dict[str, torch.Tensor]] | None = None
         self._validation_labels = data.labels[torch.from_numpy(data.validation)].cpu().numpy()
         self._kept: dict[str, float | None] = {}
@@ -147,8 +148,8 @@ class CellRun:
             "windows": self.n_trained,
         }
         return result_of(
-            logits,
-            features,
+            logits.cpu().numpy(),
+            features.cpu().numpy(),
             data=self.data,
             prepared=self.prepared,
             target=self.target,
@@ -159,19 +160,27 @@ class CellRun:
 
     def _train(self) -> Iterator[bool]:
         """All epochs, step by step."""
-        order = torch.Generator().manual_seed(derive_seed(self.cell.pair_id, "batch order"))
         for epoch in range(self.recipe.epochs):
-            yield from self.epoch(epoch, shuffled(self.data.train, self.recipe.batch_size, order))
-            if self.end_epoch(epoch):
+            self.begin_epoch(epoch)
+            yield from self.epoch(epoch, self.batches())
+            logits = self.validation_logits()
+            yield True  # on a GPU, other cells go on before this one waits for its logits
+            if self.end_epoch(epoch, logits):
                 return
 
-    def epoch(self, epoch: int, batches: list[torch.Tensor]) -> Iterator[bool]:
+    def batches(self) -> Sequence[torch.Tensor]:
+        """Rows of the batches of the next epoch, int64, on the device."""
+        mixed = shuffled(self.data.train, self.recipe.batch_size, self._order)
+        sizes = [len(rows) for rows in mixed]
+        self.n_trained += sum(sizes)
+        return torch.cat(mixed).to(self.data.x.device).split(sizes)
+
+    def epoch(self, epoch: int, batches: Sequence[torch.Tensor]) -> Iterator[bool]:
         """One pass over the training samples, step by step."""
-        self.begin_epoch(epoch)
         with tapped(self.model, self.classifier) as forward:
             for number, rows in enumerate(batches):
                 self.set_rate(epoch * len(batches) + number, len(batches))
-                self.step(forward, rows.to(self.data.x.device), measure=number == 0)
+                self.step(forward, rows, measure=number == 0)
                 yield True
 
     def begin_epoch(self, epoch: int) -> None:
@@ -201,7 +210,6 @@ class CellRun:
             nn.utils.clip_grad_norm_(parameters, self.recipe.clip_norm)
         self.optimizer.step()
         self.total += loss.detach()
-        self.n_trained += len(rows)
 
     def batch(self, rows: torch.Tensor) -> Batch:
         """The samples of some rows, as they are."""
@@ -226,15 +234,18 @@ class CellRun:
             self.gradient_ratios.append(gradient_ratio(auxiliary, entropy, out.taps))
         return entropy, auxiliary
 
-    def end_epoch(self, epoch: int) -> bool:
-        """Validate, keep the weights of the best epoch so far; True where training ends early.
+    def validation_logits(self) -> torch.Tensor:
+        """Logits of the validation samples, (n, n_classes), on the device; nothing waits for them yet."""
+        with tapped(self.model, self.classifier) as forward:
+            return predict(self.model, forward, self.data, self.data.validation)[0]
+
+    def end_epoch(self, epoch: int, logits: torch.Tensor) -> bool:
+        """Score the validation samples, keep the weights of the best epoch so far; True where training ends early.
 
         The best epoch has the highest score, among equals the lowest cross-entropy, among equals it is the first.
         """
         self._finite(float(self.total), "loss", epoch)
-        with tapped(self.model, self.classifier) as forward:
-            logits, _ = predict(self.model, forward, self.data, self.data.validation)
-        score = metrics.scores(logits, self._validation_labels)
+        score = metrics.scores(logits.cpu().numpy(), self._validation_labels)
         entropy = self._finite(score["cross_entropy"], "validation cross-entropy", epoch)
         rank = (-float(score[self.recipe.selection] or 0), entropy, epoch)
         if self._best is None or rank < self._best[0]:

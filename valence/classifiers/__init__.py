@@ -39,10 +39,12 @@ class Classifier:
     """"roster": the 36 of the study; "extra": on DE features; "variant": another form of one of them"""
     tap: str | tuple[str, ...] = "final_layer"
     """dotted path of the module whose input is the penultimate features; of several, the features are the mean"""
+    features_last: bool = False
+    """the tap is (batch, ..., D), not (batch, D, ...)"""
     needs: tuple[str, ...] = ()
     """what it needs of a recording beyond its shape, in words: "names of the 10-20 system", …"""
     published: Mapping[str, float] = field(default_factory=dict)
-    """balanced accuracy reported by others, by data set"""
+    """balanced accuracy reported by others, by data set; "faced, pretrained" where it started from other data"""
     pretrained: Pretrained | None = None
     gpus_per_cell: int = 1
     """GPUs that one cell trains on, data-parallel where more than one"""
@@ -55,22 +57,67 @@ class Classifier:
 CLASSIFIERS: Registry[Classifier] = Registry("classifier", __name__)
 
 
+def build_classifier(classifier: Classifier, spec: SignalSpec) -> nn.Module:
+    """A freshly initialised classifier, tried on two windows of zeros.
+
+    Returns
+    -------
+    A module in training mode. The trial draws no random numbers and leaves running statistics alone, so weights and
+    everything after depend on the build alone.
+
+    Raises
+    ------
+    BadInput : where the classifier takes another kind of input, or its architecture cannot take this shape.
+    """
+    if classifier.input != spec.input:
+        raise BadInput(
+            f"{classifier.name} is given {spec.input}, which it cannot read",
+            allowed=f"input of the kind {classifier.input!r}",
+            do="choose a classifier for this input, or the other form of the data set",
+        )
+    shape = (2, spec.n_chans, spec.n_times) + ((spec.n_bands,) if spec.n_bands else ())
+    try:
+        module = classifier.build(spec).eval()
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            logits = module(torch.zeros(shape))
+    except (BadInput, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        raise _refusal(classifier, spec, f"{type(error).__name__}: {error}") from error
+    if not isinstance(logits, torch.Tensor) or logits.shape != (2, spec.n_outputs):
+        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise _refusal(classifier, spec, f"it gives {got} for two samples, not (2, {spec.n_outputs})")
+    return module.train()
+
+
+def _refusal(classifier: Classifier, spec: SignalSpec, reason: str) -> BadInput:
+    bands = f" x {spec.n_bands} bands" if spec.n_bands else ""
+    needs = f", with {' and '.join(classifier.needs)}" if classifier.needs else ""
+    return BadInput(
+        f"{classifier.name} cannot take {spec.n_chans} channels x {spec.n_times} samples{bands} at {spec.sfreq:g} Hz: "
+        f"{' '.join(reason.split())}",
+        allowed=f"a shape that this architecture was made for{needs}",
+        do="use longer windows or a higher sampling rate, or leave this classifier out",
+    )
+
+
 class Tapped(NamedTuple):
     """What one forward pass gives."""
 
     logits: torch.Tensor
     """(batch, n_outputs)"""
     features: torch.Tensor
-    """(batch, D): the tap, averaged over its trailing dimensions"""
+    """(batch, D): the tap, averaged over its other dimensions"""
     taps: tuple[torch.Tensor, ...]
     """inputs of the tapped modules as they are; cross-entropy and auxiliary loss both pass through them"""
 
 
 @contextmanager
-def tapped(module: nn.Module, classifier: Classifier) -> Iterator[Callable[[torch.Tensor], Tapped]]:
+def tapped(module: nn.Module, classifier: Classifier) -> Iterator[Callable[..., Tapped]]:
     """Inside the context, a callable that gives logits and penultimate features in one forward pass.
 
     The features are those the classifier's last layer reads, pooled over time and space; they are part of the graph.
+    A second argument is called in place of the module: another form of the same one, such as a compiled one.
     """
     paths = (classifier.tap,) if isinstance(classifier.tap, str) else classifier.tap
     seen: dict[str, torch.Tensor] = {}
@@ -80,12 +127,12 @@ def tapped(module: nn.Module, classifier: Classifier) -> Iterator[Callable[[torc
 
     hooks = [module.get_submodule(path).register_forward_pre_hook(note(path)) for path in paths]
 
-    def forward(x: torch.Tensor) -> Tapped:
+    def forward(x: torch.Tensor, call: Callable[[torch.Tensor], torch.Tensor] = module) -> Tapped:
         seen.clear()
-        logits = module(x)
+        logits = call(x)
         taps = tuple(seen[path] for path in paths)
         seen.clear()
-        pooled = [pool(tap, len(x)) for tap in taps]
+        pooled = [pool(tap.movedim(-1, 1) if classifier.features_last else tap, len(x)) for tap in taps]
         return Tapped(logits, pooled[0] if len(pooled) == 1 else torch.stack(pooled).mean(0), taps)
 
     try:

@@ -1,0 +1,84 @@
+"""A cell whose training step is captured once and replayed: no time is spent on launching its many small kernels.
+
+The first steps of a cell run eagerly, which warms the libraries up; then one step is captured on the cell's own stream
+and replayed for every full batch. Steps that differ run eagerly: the first of an epoch, where gradients are measured,
+and a last batch of another size. Weights, optimizer and random numbers are the same objects in both.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+
+from valence.classifiers import tapped
+from valence.strategies import Strategy
+from valence.training import CellRun
+
+WARM_UP_STEPS = 3
+
+
+class CudaGraph:
+    """Work on the current CUDA stream, captured when this is made and done whenever it is called."""
+
+    def __init__(self, work: Callable[[], None]):
+        self._graph = torch.cuda.CUDAGraph()
+        torch.cuda.synchronize()
+        # thread_local: Ray's threads may call CUDA meanwhile
+        with torch.cuda.graph(self._graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
+            work()
+
+    def __call__(self) -> None:
+        self._graph.replay()
+
+
+class CapturedRun(CellRun):
+    """A cell that replays its step. Its result is that of eager training up to rounding."""
+
+    mode = "graph"
+
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
+        device = self.data.x.device
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        for group in self.optimizer.param_groups:  # a captured step reads its learning rate from memory
+            group["lr"] = torch.tensor(float(group["lr"]), device=device)
+            group["capturable"] = device.type == "cuda"
+        self._rows = torch.zeros(self.recipe.batch_size, dtype=torch.int64, device=device)
+        self._replay: Callable[[], None] | None = None
+        self._warm = 0
+        if self._stream is not None:
+            self._stream.wait_stream(torch.cuda.current_stream(device))
+
+    def _on_stream(self) -> AbstractContextManager:
+        return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
+
+    def advance(self) -> bool:
+        with self._on_stream():
+            return super().advance()
+
+    def result(self):
+        with self._on_stream():
+            return super().result()
+
+    def begin_epoch(self, epoch: int) -> None:
+        super().begin_epoch(epoch)
+        if type(self.strategy).on_epoch is not Strategy.on_epoch:
+            self._replay = None  # what a strategy changes between epochs is part of the captured step
+
+    def epoch(self, epoch: int, batches: Sequence[torch.Tensor]) -> Iterator[bool]:
+        with tapped(self.model, self.classifier) as forward:
+            for number, rows in enumerate(batches):
+                self.set_rate(epoch * len(batches) + number, len(batches))
+                if number == 0 or len(rows) != len(self._rows) or self._warm < WARM_UP_STEPS:
+                    self.step(forward, rows, measure=number == 0)
+                    self._warm += 1
+                else:
+                    self._rows.copy_(rows)
+                    self._replay = self._replay or self.capture(lambda: self.step(forward, self._rows, measure=False))
+                    self._replay()
+                yield True
+
+    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
+        """The work as something that can be done again and again; doing it once is not part of this."""
+        return CudaGraph(work)
