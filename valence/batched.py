@@ -14,6 +14,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from valence.classifiers import Tapped, pool
 from valence.dropout_masks import draw_mask, dropout_by
+from valence.optimisation import OPTIMIZERS
 from valence.strategies import Batch, Strategy
 from valence.training import CellRun
 
@@ -76,7 +77,7 @@ class BatchedRuns:
                 for group in run.optimizer.param_groups
                 if (left := [parameter for parameter in group["params"] if id(parameter) not in own])
             ]
-        return type(optimizer)(groups)
+        return OPTIMIZERS[self._recipe.optimizer](groups)
 
     def _try(self, x: torch.Tensor) -> None:
         """One forward pass, to see that every operation has a batched form; changes no statistics."""

@@ -150,27 +150,3 @@ def pool(tap: torch.Tensor, n_samples: int) -> torch.Tensor:
     if len(tap) != n_samples:
         return tap.unflatten(0, (n_samples, -1)).mean(1)
     return tap if tap.ndim == 2 else tap.flatten(2).mean(2)
-
-
-def build_classifier(classifier: Classifier, spec: SignalSpec) -> nn.Module:
-    """A freshly initialised module for a signal, tried on two windows of zeros.
-
-    Raises
-    ------
-    BadInput : where the architecture cannot take the signal.
-    """
-    module = classifier.build(spec)
-    shape = (spec.n_chans, spec.n_times) + ((spec.n_bands,) if spec.n_bands else ())
-    try:
-        with torch.no_grad():  # not inference mode: what a module caches is used in training, too
-            logits = module.eval()(torch.zeros(2, *shape))
-        problem = "" if logits.shape == (2, spec.n_outputs) else f"logits of shape {tuple(logits.shape)}"
-    except Exception as error:
-        problem = f"{type(error).__name__}: {error}"
-    if problem:
-        raise BadInput(
-            f"{classifier.name} does not take samples of shape {shape} at {spec.sfreq:g} Hz ({problem})",
-            allowed="a shape that fits the architecture; longer windows or more channels often do",
-            do="leave this classifier out, or change the recipe's window_s and sfreq_hz",
-        )
-    return module.train()
