@@ -22,7 +22,7 @@ from valence.axis import METHOD, Axis
 from valence.cache import cache_folder, write_whole
 from valence.cell import canonical_hash
 from valence.errors import BadInput
-from valence.llms import LLM
+from valence.llms import LLM, engine_version
 from valence.paraphrases import Paraphrasing
 from valence.stories import stories_hash
 
@@ -93,7 +93,8 @@ def _fitted_by(layer: int, pooling: str, method: str, sign_rule: str) -> dict:
 
 
 def _read_by(llm: LLM, llm_hash: str, engine: str) -> dict:
-    return {"format": FORMAT, "llm": llm.name, "llm_hash": llm_hash, "dtype": llm.dtype, "engine": engine}
+    by = {"engine": engine, "engine_version": engine_version(engine)}
+    return {"format": FORMAT, "llm": llm.name, "llm_hash": llm_hash, "dtype": llm.dtype, **by}
 
 
 class AxisFolder:

@@ -22,10 +22,10 @@ from valence.cache import write_whole
 from valence.cell import canonical_hash
 from valence.concepts import concept_texts
 from valence.encoders import NliEncoder, encoder_hash, load_encoder, load_nli
-from valence.llms import LLM, engine_identity, weights_hash
+from valence.llms import LLM, engine_identity, engine_version, weights_hash
 from valence.paraphrases import Generation, Request
 from valence.stories import load_stories, nonce_stories
-from valence.study_tables import Read
+from valence.study_read import Read
 
 OnEvent = Callable[[str], None]
 
@@ -55,6 +55,12 @@ class LlmEngine:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def turn_into(self, llm: LLM) -> None:
+        """Load another LLM in place of this one, where it has started."""
+        self._llm = llm
+        if self._engine is not None:
+            self._engine.turn_into(llm)
 
     def identity(self) -> str:
         return engine_identity(self._llm, self._name)
@@ -91,7 +97,7 @@ class EncoderEngine:
         self._encoder: Any = None
 
     def identity(self) -> str:
-        return canonical_hash([encoder_hash(self._name), self._nli])
+        return canonical_hash([encoder_hash(self._name), self._nli, engine_version("transformers")])
 
     def n_layers(self) -> int:
         return 1
@@ -136,9 +142,10 @@ def texts_to_read(request: StudyRequest, kept: pd.DataFrame) -> dict[str, tuple[
     texts = {
         "paraphrases": tuple(kept["text"]),
         "stories": tuple(story.text for story in load_stories()),
-        "nonce": tuple(story.text for story in nonce_stories()),
         "concepts": tuple(row.text for row in concept_texts()),
     }
+    if request.nonce:
+        texts["nonce"] = tuple(story.text for seed in range(request.nonce) for story in nonce_stories(seed=seed))
     if request.clips:
         texts["clips"] = tuple(request.clips.values())
     for name, loaded in request.benchmarks.items():
@@ -151,15 +158,17 @@ def texts_to_read(request: StudyRequest, kept: pd.DataFrame) -> dict[str, tuple[
 def read_llm(
     request: StudyRequest, llm: LLM, table: pd.DataFrame, writer: str, engine: LlmEngine, on_event: OnEvent
 ) -> Read:
-    """Activations of everything an LLM reads; all layers of all but the training texts, where all are asked for."""
+    """Activations of everything an LLM reads; all layers where all are asked for, but of what only the axis's needs."""
     folder = folder_of(request, llm)
     kept = table[table["kept"]].reset_index(drop=True)
+    if writer != llm.name:  # the place of the token that is read is counted in tokens of who reads
+        kept = kept.assign(n_tokens=_lengths(folder / "lengths.json", engine, tuple(kept["text"])))
     n_layers = _n_layers(folder / "engine.json", engine)
     layers = range(n_layers) if request.layers == ALL else [request.layer]
     files: dict[str, ActivationFiles] = {}
     for part, texts in texts_to_read(request, kept).items():
         wanted = [request.layer % n_layers if request.layers == ALL else request.layer]
-        wanted = wanted if part.startswith("training/") else [int(layer) for layer in layers]
+        wanted = wanted if part.startswith("training/") or part == "nonce" else [int(layer) for layer in layers]
 
         def say(line: str, part: str = part) -> None:
             on_event(f"{llm.name}, {part}: {line.removeprefix('activations: ')}")
@@ -171,6 +180,7 @@ def read_llm(
         "family": llm.family or llm.name,
         "llm_hash": weights_hash(llm),
         "engine": request.engine,
+        "engine_version": engine_version(request.engine),
         "dtype": llm.dtype,
         "n_paraphrases": request.how.n,
         "writer": writer,
@@ -195,10 +205,19 @@ def read_encoder(
 
 def _n_layers(path: Path, engine: LlmEngine) -> int:
     """Hidden states of the engine's LLM, remembered beside its activations."""
-    identity = engine.identity()
+    return int(_remembered(path, engine.identity(), engine.n_layers))
+
+
+def _lengths(path: Path, engine: LlmEngine, texts: tuple[str, ...]) -> list[int]:
+    """Tokens of texts by the engine's own tokenizer, remembered likewise."""
+    return _remembered(path, canonical_hash([engine.identity(), texts]), lambda: engine.count_tokens(texts))
+
+
+def _remembered(path: Path, key: str, compute: Callable[[], Any]) -> Any:
+    """What a small file holds under a key; computed and written where it holds something else."""
     try:
-        return int(json.loads(path.read_text())[identity])
+        return json.loads(path.read_text())[key]
     except (OSError, ValueError, KeyError, TypeError):
-        n_layers = engine.n_layers()
-        write_whole(path, lambda temporary: temporary.write_text(json.dumps({identity: n_layers}) + "\n"))
-        return n_layers
+        value = compute()
+        write_whole(path, lambda temporary: temporary.write_text(json.dumps({key: value}) + "\n"))
+        return value

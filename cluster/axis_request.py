@@ -47,6 +47,10 @@ class StudyRequest:
     nli: str | None
     encoders: tuple[str, ...]
     out: Path
+    untrained: int = 0
+    """networks with random weights, for their null"""
+    nonce: int = 0
+    """seeds of nonce words, for their null"""
     seed: int = 0
 
 
@@ -69,6 +73,8 @@ def resolve_study(
     nli: str | None = None,
     encoders: str | None = None,
     stimuli: str | None = None,
+    untrained: int = 20,
+    nonce: int = 20,
     seed: int = 0,
 ) -> StudyRequest:
     """Check every word of a command and load the benchmarks.
@@ -81,6 +87,8 @@ def resolve_study(
     _check_number("--paraphrases", paraphrases, at_least=MIN_KEPT)
     _check_number("--texts-per-benchmark", texts_per_benchmark, at_least=10)
     _check_number("--training-texts", training_texts, at_least=0)
+    _check_number("--untrained", untrained, at_least=0)
+    _check_number("--nonce", nonce, at_least=0)
     _check_number("--seed", seed, at_least=0, at_most=2**32 - 1)
     found = _llms(llm)
     choose_method(method)
@@ -117,6 +125,8 @@ def resolve_study(
         nli=nli,
         encoders=chosen,
         out=out,
+        untrained=untrained,
+        nonce=nonce,
         seed=seed,
     )
 

@@ -4,9 +4,10 @@ OUT/llms/NAME has an LLM's activations, axis.safetensors (for saturation_grid --
 of all, figures and the MLflow database. Everything can be deleted and is made again from what is left.
 """
 
+import contextlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -15,6 +16,7 @@ import pandas as pd
 
 from cluster.axis_comparison import compare, llms_only, read_encoders
 from cluster.axis_reading import (
+    EncoderEngine,
     LlmEngine,
     OnEvent,
     RaySession,
@@ -24,19 +26,22 @@ from cluster.axis_reading import (
     written,
 )
 from cluster.axis_request import StudyRequest
+from cluster.axis_untrained import read_untrained
 from cluster.llm_pool import side_by_side
 from valence.agreement import Reading, families
 from valence.axis import Axis
+from valence.axis_null_rows import PER_STORY
 from valence.cache import write_whole
 from valence.cell import canonical_hash
 from valence.concepts import concept_texts
-from valence.encoders import encoder_hash
 from valence.errors import BadInput
 from valence.llms import LLM, engine_identity
+from valence.llms.untrained import UNTRAINED
 from valence.stories import nonce_stories
-from valence.study_tables import TABLES, Read, check_read, tables_of_llm
+from valence.study_read import Read, check_read
+from valence.study_tables import TABLES, tables_of_llm
 
-FORMAT = 2
+FORMAT = 3
 """raised whenever the same texts and activations would give other tables"""
 AXIS = "axis.safetensors"
 HASH = "study.json"
@@ -82,8 +87,8 @@ def run_study(request: StudyRequest, *, on_event: OnEvent) -> Study:
 
 def hash_of_study(request: StudyRequest) -> str:
     """16 hex digits over everything that decides the tables."""
-    encoders = [[name, encoder_hash(name)] for name in request.encoders]
-    nli = None if request.nli is None else encoder_hash(request.nli)
+    encoders = [[name, EncoderEngine(name).identity()] for name in request.encoders]
+    nli = None if request.nli is None else EncoderEngine(request.nli, nli=True).identity()
     return canonical_hash([FORMAT, [hash_of_llm(request, llm) for llm in request.llms], encoders, nli])
 
 
@@ -94,20 +99,21 @@ def hash_of_llm(request: StudyRequest, llm: LLM) -> str:
     benchmarks = [loaded.hash for loaded in request.benchmarks.values()]
     parts = [engine_identity(llm, request.engine), llm.name, llm.family, writing_identity(request, writer)]
     own = [[text.id, text.text] for text in concept_texts()]
-    own += [[story.id, story.text] for story in nonce_stories()]
-    return canonical_hash([FORMAT, *parts, *choices, benchmarks, list(request.clips.items()), own])
+    own += [[story.id, story.text] for seed in range(request.nonce) for story in nonce_stories(seed=seed)]
+    networks = [UNTRAINED, PER_STORY, request.untrained]
+    return canonical_hash([FORMAT, *parts, *choices, benchmarks, list(request.clips.items()), own, networks])
 
 
 def _make_tables(request: StudyRequest, on_event: OnEvent) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
     """Tables of all LLMs that could be done, and why the others could not."""
     with RaySession() as session:
-        shared = None
+        shared: pd.DataFrame | None = None
+        reads: dict[str, Read] = {}
         if request.writer is not None:
-            with LlmEngine(request.writer, request.engine, session, on_event) as engine:
-                shared = written(request, request.writer, engine, on_event)
+            shared, reads = _write(request, request.writer, session, on_event)
 
         def work(llm: LLM) -> _Done:
-            return _do(request, llm, shared, session, on_event)
+            return _do(request, llm, shared, reads.get(llm.name), session, on_event)
 
         found: dict[str, _Done | BadInput] = {llm.name: work(llm) for llm in request.llms if _is_done(request, llm)}
         missing = [llm for llm in request.llms if llm.name not in found]
@@ -124,6 +130,19 @@ def _make_tables(request: StudyRequest, on_event: OnEvent) -> tuple[dict[str, pd
     if not done:
         raise next(error for error in found.values() if isinstance(error, BadInput))
     return _tables_of_all(request, cast(dict[str, _Done], done), on_event), failed
+
+
+def _write(
+    request: StudyRequest, writer: LLM, session: RaySession, on_event: OnEvent
+) -> tuple[pd.DataFrame, dict[str, Read]]:
+    """The paraphrases that all read; and where the writer is one of them, what it reads, with the engine that wrote."""
+    reads: dict[str, Read] = {}
+    with LlmEngine(writer, request.engine, session, on_event) as engine:
+        table = written(request, writer, engine, on_event)
+        if writer in request.llms and not _is_done(request, writer):
+            with contextlib.suppress(BadInput):  # told when it is the LLM's turn, which then fails alone
+                reads[writer.name] = read_llm(request, writer, table, writer.name, engine, on_event)
+    return table, reads
 
 
 def _tables_of_all(request: StudyRequest, done: dict[str, "_Done"], on_event: OnEvent) -> dict[str, pd.DataFrame]:
@@ -169,24 +188,37 @@ def _is_of(path: Path, axes: pd.DataFrame, name: str) -> bool:
         return False
 
 
-def _do(request: StudyRequest, llm: LLM, shared: pd.DataFrame | None, session: RaySession, on_event: OnEvent) -> _Done:
-    """Everything of one LLM, as far as it is not there."""
-    with LlmEngine(llm, request.engine, session, on_event) as engine:
-        table = written(request, llm, engine, on_event) if shared is None else shared
-        writer = (request.writer or llm).name
-        read = read_llm(request, llm, table, writer, engine, on_event)
-    # the engine has ended: its memory is free for the fits
+def _do(
+    request: StudyRequest,
+    llm: LLM,
+    shared: pd.DataFrame | None,
+    read: Read | None,
+    session: RaySession,
+    on_event: OnEvent,
+) -> _Done:
+    """Everything of one LLM, as far as it is not there; `read` is what it has read already."""
+    writer = (request.writer or llm).name
+    if shared is not None and read is not None:
+        table = shared
+    else:
+        with LlmEngine(llm, request.engine, session, on_event) as engine:
+            table = written(request, llm, engine, on_event) if shared is None else shared
+            read = read_llm(request, llm, table, writer, engine, on_event)
+    # the engine has ended: its memory is free for untrained networks, and then for the fits
     check_read(read)
-    return _Done(
-        tables=_tables_of(request, llm, read, on_event), reading=_reading(request, read), writer=writer, written=table
-    )
+    tables = _tables_of(request, llm, read, session, on_event)
+    return _Done(tables=tables, reading=_reading(request, read), writer=writer, written=table)
 
 
-def _tables_of(request: StudyRequest, llm: LLM, read: Read, on_event: OnEvent) -> dict[str, pd.DataFrame]:
+def _tables_of(
+    request: StudyRequest, llm: LLM, read: Read, session: RaySession, on_event: OnEvent
+) -> dict[str, pd.DataFrame]:
     """An LLM's axis and tables, from its folder where they are of the same study."""
     folder, own_hash = folder_of(request, llm), hash_of_llm(request, llm)
     tables = _own_tables(request, llm)
     if tables is None:
+        found = read_untrained(request, llm, read.table, session, on_event)
+        read = replace(read, untrained=tuple(found.files.values()), reason=found.reason)
         axis, tables = tables_of_llm(
             read,
             request.benchmarks,

@@ -9,12 +9,13 @@ from pathlib import Path
 import pandas as pd
 
 from cluster.tracking import default_tracking_uri, experiment_id
+from valence.axis_figures import of_benchmarks
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 EXPERIMENT = "valence-axis"
 STUDY, LLM = "study", "llm"
-PARAMS = ("llm", "family", "method", "layer", "pooling", "engine", "dtype", "writer", "n_paraphrases")
-METRICS = ("explained_variance", "r_codes", "p_codes", "p_random", "r_codes_of_nonce", "correlation_of_sets")
+PARAMS = ("llm", "family", "method", "layer", "pooling", "engine", "engine_version", "dtype", "writer", "n_paraphrases")
+METRICS = ("explained_variance", "r_codes", "p_codes", "p_random", "p_untrained", "p_nonce", "correlation_of_sets")
 
 
 def log_study(
@@ -71,7 +72,7 @@ def _log_llm(client, experiment: str, row: dict, tables, axis: Path, *, parent: 
     tags = {"mlflow.parentRunId": parent, "study": study_hash, "level": LLM, "axis": row["digest"]}
     run = client.create_run(experiment, tags=tags, run_name=row["llm"])
     numbers = {name: row[name] for name in METRICS}
-    valid = tables["validity"]
+    valid = of_benchmarks(tables["validity"])
     for one in valid[(valid["llm"] == row["llm"]) & (valid["layer"] == row["layer"])].to_dict("records"):
         numbers[f"{one['benchmark']}/{one['dimension']}/{one['predictor']}"] = one["value"]
     start = run.info.start_time

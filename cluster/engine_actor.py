@@ -1,5 +1,6 @@
 """Stages paraphrases and activations on Ray: what runs in an engine's own process, and what it says when it cannot."""
 
+import gc
 import re
 import resource
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 from valence.errors import BadInput
 from valence.llms import LLM, local_folder
 from valence.llms.memory import Need, check_fits, need_of, too_little_memory
+from valence.llms.untrained import is_untrained
 from valence.paraphrases import Generation, Request
 
 _OUT_OF_MEMORY = re.compile(
@@ -25,8 +27,11 @@ _OUT_OF_MEMORY = re.compile(
 class LlmActor:
     """What runs in the actor's process: one engine, loaded on request so that errors come back as they are."""
 
+    _engine: Any = None
+
     def load(self, llm: LLM, engine: str) -> None:
-        """Load an LLM. Raises BadInput for what cannot be loaded, and what to do."""
+        """Load an LLM, in place of the one before. Raises BadInput for what cannot be loaded, and what to do."""
+        self._give_back_memory()
         folder = local_folder(llm)
         need = need_of(folder, llm.dtype)
         free_gb, on_gpu = free_memory_gb()
@@ -52,6 +57,17 @@ class LlmActor:
     def activations(self, texts: Sequence[str], layers: Sequence[int], pooling: str) -> np.ndarray:
         with self._memory_told():
             return self._engine.activations(texts, layers=layers, pooling=pooling)
+
+    def _give_back_memory(self) -> None:
+        """Of what was loaded before."""
+        if self._engine is None:
+            return
+        import torch
+
+        self._engine = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     @contextmanager
     def _memory_told(self) -> Iterator[None]:
@@ -111,6 +127,8 @@ def load_error(error: BaseException, *, llm: LLM, engine: str, need: Need, free_
 
 def _make_engine(engine: str, folder: Path, llm: LLM) -> Any:
     if engine == "vllm":
+        if is_untrained(llm):
+            raise BadInput(f"LLM {llm.name} for vLLM", allowed="trained weights", do="take the engine transformers")
         from cluster.vllm_engine import VllmEngine
 
         return VllmEngine(folder, llm)

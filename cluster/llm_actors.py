@@ -209,8 +209,10 @@ def fit_axis_of_texts(
     _say_which(on_event)
     with RemoteEngine(llm, engine, on_event) as running:
         activations = read_activations(running, parts, table, on_event)
-    kept = table[table["kept"]]
-    writers = sorted({str(name) for name in kept["writer"]}) if "writer" in kept else []
+        kept = table[table["kept"]]
+        writers = sorted({str(name) for name in kept["writer"]}) if "writer" in kept else []
+        if writers != [llm.name]:  # the place of the token that is read is counted in tokens of who reads
+            table = table.assign(n_tokens=running.count_tokens(table["text"].tolist()))
     facts = {"written": len(table), "kept": len(kept), "writer": ", ".join(writers)}
     least = int(kept.groupby("story").size().min())
     return fit_and_finish(

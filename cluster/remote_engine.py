@@ -42,6 +42,17 @@ class RemoteEngine:
     def __exit__(self, *_: object) -> None:
         self._stop()
 
+    def turn_into(self, llm: LLM) -> None:
+        """Load another LLM in place of this one, in the same process; one that has not started loads it alone."""
+        self._llm = llm
+        if self._actor is None:
+            return
+        try:
+            self._call("load", llm, self._name)
+        except BaseException:
+            self._stop()  # nothing is loaded: the next call must not find it
+            raise
+
     def generate(self, requests: Sequence[Request], *, temperature: float, max_new_tokens: int) -> list[Generation]:
         """One answer per request, see the engines."""
         self._call("peak_bytes")  # started before the clock is

@@ -62,6 +62,10 @@ class Options:
     stimuli: Word = None
     """for a position of each clip: CSV with the columns clip and text, or faced (the publisher's words, which name the
     emotion), or faced-films (only film and length)"""
+    untrained: int = 20
+    """networks of the LLM's shape with random weights that its r is compared with; p is 1/(1 + so many) or more"""
+    nonce: int = 20
+    """seeds of nonce words that the stories' r is compared with"""
     seed: int = 0
     """of texts, samples and intervals"""
     tracking_uri: Word = None

@@ -37,7 +37,7 @@ def request_of(options) -> StudyRequest:
             "engine",
             "texts_per_benchmark",
         ),
-        *("training_texts", "nli", "encoders", "stimuli", "benchmarks", "seed"),
+        *("training_texts", "nli", "encoders", "stimuli", "benchmarks", "untrained", "nonce", "seed"),
     )
     return resolve_study(out=out, names=options.only, **{name: getattr(options, name) for name in names})
 
@@ -100,6 +100,7 @@ def _mirror(request: StudyRequest, study: Study, figures: list, uri: str | None,
 def tables_shown(tables) -> Iterator[Table]:
     """What a person reads first."""
     yield axes_table(tables["axes"])
+    yield nulls_table(tables["validity"])
     yield from validity_tables(tables["validity"])
     yield agreement_table(tables["agreement"])
     if len(tables["families"]):
@@ -110,14 +111,25 @@ def tables_shown(tables) -> Iterator[Table]:
 
 def axes_table(axes: pd.DataFrame) -> Table:
     """One row an LLM: is there an axis, and is it valence?"""
-    names = ("LLM", "layer", "method", "texts", "variance", "r polarity", "p", "p random", "r nonce", "r sets", "there")
+    facts_of = ("LLM", "layer", "method", "texts", "variance", "r polarity", "p", "p random")
+    names = (*facts_of, "p untrained", "p nonce", "r sets", "there")
     told = f"there: p < .05 and |r| of {detection_threshold():.3f} or more over nine classes"
     table = _table(f"Axes: variance between classes, r with the polarity of the classes, permutation p; {told}", names)
     for row in axes.itertuples():
         facts = (f"{row.layer}/{row.n_layers - 1}", row.method, str(row.n_texts), f"{row.explained_variance:.2f}")
         values = (number(row.r_codes, "+.2f"), number(row.p_codes, ".4f"), number(row.p_random, ".4f"))
-        more = (number(row.r_codes_of_nonce, ".2f"), number(row.correlation_of_sets, "+.2f"))
+        more = (number(row.p_untrained, ".3f"), number(row.p_nonce, ".3f"), number(row.correlation_of_sets, "+.2f"))
         table.add_row(escape(row.llm), *facts, *values, *more, "yes" if row.detected else "no")
+    return table
+
+
+def nulls_table(valid: pd.DataFrame) -> Table:
+    """What r is where there is nothing to find, by null; the observed r is of the same texts."""
+    names = ("LLM", "null", "r", "mean", "95 %", "p", "of", "why not")
+    table = _table("Nulls of the axis: r with the polarity of the classes, and of the null", names, left=(0, 1, 7))
+    for row in valid[valid["null"].notna()].itertuples():
+        values = [number(value, ".2f") for value in (row.value, row.null_mean, row.null_95)]
+        table.add_row(escape(row.llm), row.null, *values, number(row.p, ".4f"), str(row.n_null), escape(row.reason))
     return table
 
 

@@ -5,16 +5,20 @@ them by it in pure noise as well, where there are more dimensions than classes: 
 seen, and its p is from axes refitted to every arrangement of the classes.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from valence.axis import labelled_texts
 from valence.axis_checks import held_out_set_correlation
 from valence.axis_methods import choose_method
-from valence.axis_nulls import axis_correlation, null_of_axis, null_of_random_directions
+from valence.axis_nulls import Null, axis_correlation, null_of_axis, null_of_random_directions
 from valence.axis_pca import polarity
 from valence.axis_resampling import leave_one_class_out
 from valence.axis_threshold import LEVEL, detection_threshold
 from valence.stories import EMOTIONS
+
+PERMUTED, RANDOM = "permuted classes", "random directions"
 
 
 def evidence(
@@ -25,8 +29,11 @@ def evidence(
     method: str,
     classes: tuple[str, ...] = EMOTIONS,
     seed: int = 0,
+    nulls: Mapping[str, Null] | None = None,
 ) -> dict[str, object]:
     """What texts, (n_texts, d_model), say of an axis that is fitted to them.
+
+    nulls : of `nulls_of_texts`, where they are there already.
 
     Returns
     -------
@@ -42,13 +49,12 @@ def evidence(
 
     Raises BadInput as `valence.axis.fit_axis`.
     """
-    codes = polarity(classes)
     texts = (activations, emotions, sets)
     r = polarity_r(*texts, method=method, classes=classes)
-    p = null_of_axis(*texts, codes, classes=classes, method=method).p_value
-    p_random = float("nan")
-    if not choose_method(method).supervised:
-        p_random = null_of_random_directions(*texts, codes, classes=classes, method=method, seed=seed).p_value
+    if nulls is None:
+        nulls = nulls_of_texts(*texts, method=method, classes=classes, seed=seed)
+    p = nulls[PERMUTED].p_value
+    p_random = nulls[RANDOM].p_value if RANDOM in nulls else float("nan")
     threshold = detection_threshold(len(classes))
     return {
         "r_codes": r,
@@ -57,6 +63,26 @@ def evidence(
         "detection_threshold": threshold,
         "detected": bool(p < LEVEL and r >= threshold),
     }
+
+
+def nulls_of_texts(
+    activations: np.ndarray,
+    emotions: np.ndarray,
+    sets: np.ndarray,
+    *,
+    method: str,
+    classes: tuple[str, ...] = EMOTIONS,
+    seed: int = 0,
+) -> dict[str, Null]:
+    """The nulls that need no other texts and no other network, by name; random directions for "pca" alone.
+
+    Raises BadInput as `valence.axis.fit_axis`.
+    """
+    texts, codes = (activations, emotions, sets), polarity(classes)
+    nulls = {PERMUTED: null_of_axis(*texts, codes, classes=classes, method=method)}
+    if not choose_method(method).supervised:
+        nulls[RANDOM] = null_of_random_directions(*texts, codes, classes=classes, method=method, seed=seed)
+    return nulls
 
 
 def polarity_r(

@@ -118,6 +118,7 @@ def layers(table: pd.DataFrame, valid: pd.DataFrame) -> "Figure | None":
     """By depth: explained variance, cosine with the axis of the chosen layer, and validity on the benchmarks."""
     if table.groupby("llm").size().max() < 2:
         return None
+    valid = of_benchmarks(valid)
     found = valid[(valid["predictor"] == "axis") & (valid["dimension"] == "valence") & valid["layer"].notna()]
     panels_of = [
         ("explained_variance", "variance along the axis"),
@@ -211,8 +212,14 @@ def validity(table: pd.DataFrame) -> "Figure | None":
     return figure
 
 
+def of_benchmarks(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows that have a number of a benchmark: neither those of nulls, nor those that say why there is none."""
+    return table[table["null"].isna() & table["value"].notna()] if "null" in table else table
+
+
 def at_the_axis(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of validity without the axes of other layers than the one each LLM is read at."""
+    """Rows of benchmarks without the axes of other layers than the one each LLM is read at."""
+    table = of_benchmarks(table)
     chosen = table[table["predictor"] == "axis projected out"].groupby("llm")["layer"].first()
     return table[table["layer"].isna() | (table["layer"] == table["llm"].map(chosen))]
 

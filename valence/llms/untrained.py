@@ -1,33 +1,42 @@
 """Stage LLMs: the same network with random weights, for the null of the axis: does training matter, or the shape?
 
-Weights are drawn as the architecture draws them before training. Configuration and tokenizer stay.
+Weights are drawn as the architecture draws them before training, in memory alone: twenty seeds of an LLM would fill a
+disk. Configuration and tokenizer are the trained LLM's.
 """
 
 import logging
-import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from valence.cache import cache_folder
 from valence.errors import BadInput
-from valence.llms import LLM, local_folder, weights_hash
-from valence.llms.places import files_read
-from valence.once import build_once
+from valence.llms import DTYPE_BYTES, LLM, local_folder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 UNTRAINED = "untrained-1"
 """raised whenever the same seed would give other weights"""
+MOST_PARAMETERS = 5e9
+"""of a network that is drawn here: of larger ones every seed takes minutes, and the memory of a large machine"""
 
 logger = logging.getLogger(__name__)
 
 
 def untrained(llm: LLM, seed: int) -> LLM:
-    """The LLM before any training; `local_folder` makes its weights on first use, the same from the same seed."""
+    """The LLM before any training; `network_of` draws its weights, the same from the same seed."""
     return replace(
         llm,
         name=f"{llm.name}-untrained-{seed}",
         source=f"untrained:{seed}:{llm.source}",
         family=f"{llm.family} untrained",
+        n_gpus=1,
     )
+
+
+def is_untrained(llm: LLM) -> bool:
+    """Whether a row is one that `untrained` gives."""
+    return llm.source.startswith("untrained:")
 
 
 def origin(llm: LLM) -> tuple[int, LLM]:
@@ -40,26 +49,34 @@ def origin(llm: LLM) -> tuple[int, LLM]:
     return int(seed), replace(llm, source=source)
 
 
-def untrained_folder(llm: LLM) -> Path:
-    """Folder of an untrained LLM in the cache, made on first use. Raises as `local_folder`."""
-    seed, trained = origin(llm)
-    folder = cache_folder() / "llms" / f"{UNTRAINED}-{seed}-{llm.dtype}-{weights_hash(trained)}"
-    return build_once(
-        folder,
-        is_complete=lambda candidate: any(candidate.glob("model*.safetensors")),
-        build=lambda partial: _initialise(local_folder(trained), partial, llm.dtype, seed),
-    )
+def reason_against(llm: LLM) -> str:
+    """Why no untrained network of an LLM is drawn, in words; empty where nothing speaks against it."""
+    from valence.llms.memory import need_of
+
+    n = llm.n_parameters or need_of(local_folder(llm), llm.dtype).weights / DTYPE_BYTES[llm.dtype]
+    if n <= MOST_PARAMETERS:
+        return ""
+    return f"{n / 1e9:.1f}e9 weights; untrained networks of at most {MOST_PARAMETERS / 1e9:.0f}e9 are drawn"
 
 
-def _initialise(trained: Path, folder: Path, dtype: str, seed: int) -> None:
+def network_of(folder: Path, llm: LLM) -> "PreTrainedModel":
+    """The untrained network of an LLM, on the CPU, in its dtype.
+
+    Parameters
+    ----------
+    folder : of the trained LLM, whose configuration is read.
+    llm : as `untrained` gives it.
+
+    Raises BadInput for another source.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    logger.info("random weights in the shape of %s", trained.name)
+    seed, _ = origin(llm)
+    configuration: Any = AutoConfig.from_pretrained(folder)
+    logger.info("random weights in the shape of %s", folder.name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(trained), dtype=torch.float32)
-    network.to(getattr(torch, dtype)).save_pretrained(folder)
-    for path in files_read(trained):
-        if path.suffix != ".safetensors" and not (folder / path.name).exists() and "index" not in path.name:
-            shutil.copyfile(path, folder / path.name)
+        # drawn in float32 and then cast, so that every dtype has the same weights
+        network = AutoModelForCausalLM.from_config(configuration, dtype=torch.float32)
+    return network.to(getattr(torch, llm.dtype))
