@@ -38,7 +38,8 @@ class Classifier:
     group: str = "roster"
     """"roster": the 36 of the study; "extra": on DE features; "variant": another form of one of them"""
     tap: str | tuple[str, ...] = "final_layer"
-    """dotted path of the module whose input is the penultimate features; of several, the features are the mean"""
+    """dotted path of the module whose input is the penultimate features; of several, also the members of a ModuleList,
+    the features are the mean"""
     features_last: bool = False
     """the tap is (batch, ..., D), not (batch, D, ...)"""
     needs: tuple[str, ...] = ()
@@ -78,6 +79,7 @@ def build_classifier(classifier: Classifier, spec: SignalSpec) -> nn.Module:
     shape = (2, spec.n_chans, spec.n_times) + ((spec.n_bands,) if spec.n_bands else ())
     try:
         module = classifier.build(spec).eval()
+        # no_grad, not inference mode: what a module caches is used in training, too
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             logits = module(torch.zeros(shape))
     except (BadInput, ImportError, MemoryError):
@@ -97,7 +99,7 @@ def _refusal(classifier: Classifier, spec: SignalSpec, reason: str) -> BadInput:
         f"{classifier.name} cannot take {spec.n_chans} channels x {spec.n_times} samples{bands} at {spec.sfreq:g} Hz: "
         f"{' '.join(reason.split())}",
         allowed=f"a shape that this architecture was made for{needs}",
-        do="use longer windows or a higher sampling rate, or leave this classifier out",
+        do="change the recipe's window_s and sfreq_hz (longer windows often do), or leave this classifier out",
     )
 
 
@@ -112,6 +114,16 @@ class Tapped(NamedTuple):
     """inputs of the tapped modules as they are; cross-entropy and auxiliary loss both pass through them"""
 
 
+def tap_paths(module: nn.Module, classifier: Classifier) -> tuple[str, ...]:
+    """Dotted paths of the tapped modules; the members of a ModuleList each by itself."""
+    paths = (classifier.tap,) if isinstance(classifier.tap, str) else classifier.tap
+    found: list[str] = []
+    for path in paths:
+        part = module.get_submodule(path)
+        found += [f"{path}.{number}" for number in range(len(part))] if isinstance(part, nn.ModuleList) else [path]
+    return tuple(found)
+
+
 @contextmanager
 def tapped(module: nn.Module, classifier: Classifier) -> Iterator[Callable[..., Tapped]]:
     """Inside the context, a callable that gives logits and penultimate features in one forward pass.
@@ -119,7 +131,7 @@ def tapped(module: nn.Module, classifier: Classifier) -> Iterator[Callable[..., 
     The features are those the classifier's last layer reads, pooled over time and space; they are part of the graph.
     A second argument is called in place of the module: another form of the same one, such as a compiled one.
     """
-    paths = (classifier.tap,) if isinstance(classifier.tap, str) else classifier.tap
+    paths = tap_paths(module, classifier)
     seen: dict[str, torch.Tensor] = {}
 
     def note(path: str) -> Callable[[nn.Module, tuple], None]:

@@ -37,6 +37,13 @@ class LogisticRegression(nn.Module):
 
 CLASSIFIERS.add(
     "de_logistic",
-    Classifier(name="de_logistic", family="de", input="de", build=LogisticRegression, windows_per_second=90_000),
+    Classifier(
+        name="de_logistic",
+        family="de",
+        input="de",
+        group="extra",
+        build=LogisticRegression,
+        windows_per_second=90_000,
+    ),
     source=__name__,
 )

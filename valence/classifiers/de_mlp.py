@@ -35,6 +35,13 @@ class MultilayerPerceptron(nn.Module):
 
 CLASSIFIERS.add(
     "de_mlp",
-    Classifier(name="de_mlp", family="de", input="de", build=MultilayerPerceptron, windows_per_second=20_000),
+    Classifier(
+        name="de_mlp",
+        family="de",
+        input="de",
+        group="extra",
+        build=MultilayerPerceptron,
+        windows_per_second=20_000,
+    ),
     source=__name__,
 )
