@@ -19,12 +19,14 @@ from jobs.valence_axis import main
 from tests.valence.tiny_llms import N_BLOCKS, tiny_llm
 from valence.agreement import COLUMNS as AGREEMENT_COLUMNS
 from valence.axis import Axis
+from valence.axis_null_rows import CLASSES, NONCE, UNTRAINED
 from valence.errors import BadInput
 from valence.paraphrases import COLUMNS
-from valence.stories import EMOTIONS, load_stories
+from valence.stories import EMOTIONS, load_stories, nonce_stories
 
 N = 4
 """paraphrases a story"""
+N_UNTRAINED, N_NONCE = 3, 4
 LLMS = (("tiny-a", "llama", 0), ("tiny-b", "qwen3", 1))
 
 
@@ -74,7 +76,8 @@ def world(tmp_path_factory):
 def arguments(world, out, *more):
     root, llms = world
     words = ["--llm", ",".join(llms), "--writer", llms[0], "--benchmarks", root / "texts", "--out", out]
-    words += ["--paraphrases", N, "--stimuli", root / "clips.csv", "--engine", "transformers", *more]
+    words += ["--paraphrases", N, "--stimuli", root / "clips.csv", "--engine", "transformers"]
+    words += ["--untrained", N_UNTRAINED, "--nonce", N_NONCE, *more]
     return [str(word) for word in words]
 
 
@@ -140,7 +143,7 @@ def test_every_table_has_every_llm(finished):
 def test_validity_has_all_predictors_of_all_benchmarks(finished):
     out, _, _ = finished
     valid = table(out, "validity")
-    assert set(valid["benchmark"]) == {"sst2", "emobank"}
+    assert set(valid["benchmark"]) == {"sst2", "emobank", CLASSES}
     of_axis = valid[(valid["llm"] == "tiny-a") & (valid["layer"] == N_BLOCKS - 1)]
     expected = {
         *("axis", "axis projected out", "axis refitted after projecting out", "random directions", "probe"),
@@ -176,6 +179,82 @@ def test_numbers_are_those_of_the_saved_axis_and_plain_activations(finished, wor
     assert value == pytest.approx(roc_auc_score([int(label) for label, _ in lines], scores), abs=1e-6)
     positions = table(out, "positions").query("llm == 'tiny-b' and level == 'class'").set_index("name")["position"]
     np.testing.assert_allclose(positions[list(EMOTIONS)], axis.class_positions, atol=1e-6)
+
+
+def test_every_llm_has_every_null(finished):
+    out, printed, _ = finished
+    valid = table(out, "validity")
+    nulls = valid[valid["null"].notna()].set_index(["llm", "null"])
+    assert len(nulls) == 8
+    assert (nulls["benchmark"] == CLASSES).all()
+    for name, n in ((UNTRAINED, N_UNTRAINED), (NONCE, N_NONCE)):
+        rows = nulls.xs(name, level="null")
+        assert (rows["n_null"] == n).all()
+        assert rows["p"].between(1 / (1 + n), 1).all()
+        np.testing.assert_allclose(rows["p"] * (1 + n), np.round(rows["p"] * (1 + n)))
+    axes = table(out, "axes").set_index("llm")
+    assert axes.loc["tiny-b", "p_untrained"] == nulls.loc[("tiny-b", UNTRAINED), "p"]
+    assert axes.loc["tiny-a", "p_nonce"] == nulls.loc[("tiny-a", NONCE), "p"]
+    assert "untrained networks" in printed.stdout
+    # the writer reads with the engine that wrote, and another one is for its untrained networks
+    assert printed.stdout.count("tiny-a: starting transformers") == 1
+    assert printed.stdout.count("tiny-b: starting transformers") == 1
+
+
+def polarity_by_hand(network, tokenizer, texts, emotions, sets):
+    """|r| of nine codes with the class positions on the first component, from plain forward passes."""
+    import torch
+
+    with torch.inference_mode():
+        read = [
+            network(**tokenizer(text, return_tensors="pt"), output_hidden_states=True).hidden_states[-2][0, -1].numpy()
+            for text in texts
+        ]
+    means = pd.DataFrame(read).groupby([np.array(sets), np.array(emotions)]).mean()
+    centroids = means.groupby(level=1).mean().loc[list(EMOTIONS)].to_numpy()
+    first = np.linalg.svd(centroids - centroids.mean(axis=0))[2][0]
+    return abs(np.corrcoef(centroids @ first, np.sign(np.arange(9) - 4))[0, 1])
+
+
+def test_nulls_of_other_activations_are_those_of_plain_passes(finished, world):
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    out, _, _ = finished
+    valid = table(out, "validity")
+    nulls = valid[valid["null"].notna() & (valid["llm"] == "tiny-b")].set_index("null")
+    folder = world[1][1]
+    trained, tokenizer = AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    few = paraphrases_by_hand().groupby("story", sort=False).head(2)
+    texts = [few[name].tolist() for name in ("text", "emotion", "set")]
+    assert nulls.loc[UNTRAINED, "value"] == pytest.approx(polarity_by_hand(trained, tokenizer, *texts), abs=1e-4)
+    found = []
+    for seed in range(N_UNTRAINED):
+        torch.manual_seed(seed)
+        network = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=torch.float32).eval()
+        found.append(polarity_by_hand(network, tokenizer, *texts))
+    assert np.ptp(found) > 0.01, "every seed is another network"
+    assert nulls.loc[UNTRAINED, "null_mean"] == pytest.approx(np.mean(found), abs=1e-4)
+    at_least = sum(r >= nulls.loc[UNTRAINED, "value"] - 1e-6 for r in found)
+    assert nulls.loc[UNTRAINED, "p"] == pytest.approx((1 + at_least) / (1 + N_UNTRAINED))
+    of_nonce = []
+    for seed in range(N_NONCE):
+        rows = [(story.text, story.emotion, story.set) for story in nonce_stories(seed=seed)]
+        of_nonce.append(polarity_by_hand(trained, tokenizer, *zip(*rows, strict=True)))
+    assert nulls.loc[NONCE, "null_mean"] == pytest.approx(np.mean(of_nonce), abs=1e-4)
+
+
+def test_length_is_counted_in_tokens_of_who_reads(finished, world):
+    from transformers import AutoTokenizer
+
+    out, _, _ = finished
+    style = {name: Axis.load(out / "llms" / name / "axis.safetensors").notes["style"] for name in ("tiny-a", "tiny-b")}
+    # the table of who wrote says 40 of every text
+    assert set(style["tiny-a"]["length_in_tokens"].values()) == {None}
+    tokenizer, texts = AutoTokenizer.from_pretrained(world[1][1]), paraphrases_by_hand()
+    counts = [len(tokenizer.encode(text, add_special_tokens=False)) for text in texts["text"]]
+    assert (out / "llms" / "tiny-b" / "lengths.json").read_text().rstrip().endswith(f"{json.dumps(counts)}}}")
+    assert all(0 < abs(r) <= 1 for r in style["tiny-b"]["length_in_tokens"].values())
 
 
 def test_clips_are_placed_and_in_the_axis_file(finished):
@@ -245,8 +324,17 @@ def test_a_second_run_finds_everything_and_an_edited_table_is_made_again(finishe
     assert Axis.load(out / "llms/tiny-a/axis.safetensors").digest == digest
     assert b"stale" not in (out / "figures/layers.svg").read_bytes()[:5]
     pd.testing.assert_frame_equal(table(out, "validity"), validity)
+    # a run that was killed between two untrained networks
     (out / "study.json").write_text(json.dumps({"hash": "another", "tables": []}))
-    run(arguments(world, out))
+    shutil.rmtree(out / "llms/tiny-a/tables")
+    networks = [out / f"llms/tiny-a/untrained/{seed}/00000.safetensors" for seed in range(N_UNTRAINED)]
+    content, times = [path.read_bytes() for path in networks], [path.stat().st_mtime_ns for path in networks]
+    shutil.rmtree(networks[1].parent)
+    resumed = run(arguments(world, out))
+    assert "tiny-a: starting" not in resumed.stdout
+    assert resumed.stdout.count("starting transformers") == 1
+    assert [path.read_bytes() for path in networks] == content
+    assert [path.stat().st_mtime_ns == time for path, time in zip(networks, times)] == [True, False, True]
     pd.testing.assert_frame_equal(table(out, "validity"), validity)
 
 
