@@ -21,6 +21,8 @@ EVALUATION_COST = 1 / 3
 """of a sample that is predicted beside one that is trained on: forward without backward"""
 START_SECONDS = 0.5
 """building a classifier, committing its row"""
+PROCESS_MB = {"cpu": 450.0, "cuda": 0.0}
+"""what a process holds before its first cell; on a GPU that is not the GPU's memory"""
 SD = {"kind": 1.0, "device": 0.3, "classifier": 0.5, "strategy": 0.3, "own": 0.15}
 """spread of the factors, as standard deviations of the natural logarithm; kind is cpu or cuda"""
 NOISE_SD = 0.15
@@ -50,7 +52,7 @@ class Cost:
     seconds: float
     """of one slot: a CPU core, or a GPU divided by the cells that train on it at once"""
     memory_mb: float
-    """while it trains, without the data"""
+    """while it trains: its share of a GPU's memory, or its process on a CPU; data that all cells share apart"""
 
 
 def predict(
@@ -68,7 +70,7 @@ def predict(
     ----------
     work : by input.
     rows : committed rows. Those that are done, of the recipe and data of these cells, are learned from; columns
-        windows, mode, rewrites, device_name, peak_memory_mb and cells_at_once may be missing or null.
+        windows, mode, rewrites, device_name and peak_memory_mb may be missing or null.
     device : cpu or cuda.
     mode, rewrites : how the cells will train; None is the fastest mode that was measured.
     """
@@ -114,7 +116,7 @@ def table_cost(
     samples = share * (planned + EVALUATION_COST * own.n_validation * own.epochs) + EVALUATION_COST * own.n_test
     return Cost(
         seconds=START_SECONDS + samples * window_seconds(classifier, shape),
-        memory_mb=cell_megabytes(classifier, shape),
+        memory_mb=PROCESS_MB[device] + cell_megabytes(classifier, shape),
     )
 
 
@@ -137,14 +139,14 @@ def _measured(rows: pd.DataFrame, keys: set[tuple], work: Mapping[str, Work]) ->
             rewrites=_is_rewritten(row.get("rewrites")),
             n_windows=None if windows is None else int(windows),
         )
-        seconds, at_once = _number(row["seconds"]), _number(row.get("cells_at_once")) or 1.0
+        seconds = _number(row["seconds"])
         found.append(
             {
                 **{name: row[name] for name in factors[:2]},
                 "device": device,
                 "device_name": _text(row.get("device_name")) or "",
                 "seconds": np.nan if seconds is None else np.log(seconds / first.seconds),
-                "memory_mb": np.nan if memory is None else np.log(memory / at_once / first.memory_mb),
+                "memory_mb": np.nan if memory is None else np.log(memory / first.memory_mb),
             }
         )
     if not found:
@@ -192,8 +194,8 @@ def _text(value: object) -> str | None:
 
 
 def _is_rewritten(value: object) -> bool:
-    """What a row says of rewrites: a flag, names, or null where it is not known."""
-    return bool(value) if isinstance(value, bool | np.bool_ | str) else True
+    """What a row says of rewrites: what was rewritten, in words, or null where it is not known."""
+    return len(value) > 0 if isinstance(value, list | tuple | np.ndarray) else True
 
 
 def predict_seconds(cells: Sequence[Cell], *, work: Mapping[str, Work], rows: pd.DataFrame) -> dict[str, float]:

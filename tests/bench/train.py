@@ -30,6 +30,7 @@ import valence  # noqa: F401  # before braindecode
 from cluster.speeds import Shape, window_seconds
 from tests.bench import train_report, train_speeds
 from tests.bench.train_sides import N_TEST, OURS, SIDES, VALIDATION_SHARE, Task, in_child, write_windows
+from valence.calibration import SIZES
 from valence.classifiers import CLASSIFIERS
 
 N_CHANS = 32
@@ -57,7 +58,7 @@ class Options:
     seconds: float = 1.5
     """of one measurement, aimed at by the number of windows"""
     cells: int | None = None
-    """of ours at once; a core each, six on a GPU"""
+    """of ours at once; a core each, on a GPU as many as calibration finds best, up to 32"""
     peer_threads: int | None = None
     """of peers; as many as the machine has cores, which is torch's default"""
     device: str = "cpu"
@@ -108,7 +109,7 @@ def roster(*, with_extras: bool) -> list[str]:
 
 def n_cells(options: Options) -> int:
     """Cells of ours at once."""
-    return options.cells or (6 if options.device == "cuda" else os.cpu_count() or 1)
+    return options.cells or (SIZES[-1] if options.device == "cuda" else os.cpu_count() or 1)
 
 
 def task_of(name: str, options: Options) -> Task:
@@ -169,7 +170,9 @@ def memory_lines(options: Options, runner: "Runner") -> str:
         return "GPU memory of 16 cells of EEGNet and 4 of CBraMod: not measured, this run had no GPU"
     lines = []
     for name, cells in (("EEGNet", 16), ("CBraMod", 4)):
-        task = dataclasses.replace(task_of(name, options), n_train=512, batch=64, seeds=tuple(range(cells)))
+        # a forced mode: calibration may find fewer cells best
+        task = dataclasses.replace(task_of(name, options), n_train=512, batch=64, mode=options.mode or "graph")
+        task = dataclasses.replace(task, seeds=tuple(range(1, cells + 1)))
         with tempfile.TemporaryDirectory(prefix="valence-bench-") as folder:
             write_windows(Path(folder), n_windows=640 + N_TEST, n_chans=N_CHANS, n_times=task.n_times)
             run = runner.run([dataclasses.replace(task, folder=folder)])
@@ -223,7 +226,7 @@ def joined(tasks: list[Task], told: list[dict], launched: float) -> dict:
     return {
         **line,
         "error": "",
-        "cells": sum(len(each.seeds) for each in tasks),
+        "cells": sum(part["cells"] for part in told),
         "windows_per_second": n_windows / seconds,
         "cpu_windows_per_second": n_windows / sum(part["cpu"] for part in told),
         "start_up_s": max(ends) - launched - epochs,

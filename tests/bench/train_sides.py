@@ -23,9 +23,11 @@ from torch import nn
 from torch.nn import functional
 
 import valence  # noqa: F401  # before braindecode
+from valence.calibration import calibrate
 from valence.cell import Cell, Recipe, canonical_hash
 from valence.classifiers import CLASSIFIERS, build_classifier
 from valence.datasets.base import Part
+from valence.packing import TOGETHER, train_group
 from valence.prepared import Prepared
 from valence.signal import SignalSpec
 from valence.splits import Split
@@ -60,7 +62,7 @@ class Task:
     rewrites: bool = True
     mode: str | None = None
     seeds: tuple[int, ...] = (1,)
-    """a cell each; peers train them one after the other, ours together"""
+    """a cell each; peers train them one after the other, ours together, on a GPU as many of them as calibration says"""
 
 
 @dataclass
@@ -96,14 +98,16 @@ def measure(task: Task, ready: Callable[[], object] = lambda: None) -> dict:
         facts = SIDES[task.side](task, data, clock) or {}
     clock.begin()
     starts, end = clock.epochs[:-1], clock.epochs[-1]
-    if len(starts) != task.epochs * len(task.seeds):
-        raise RuntimeError(f"{task.side} told of {len(starts)} epochs, not of {task.epochs} for each cell")
-    return {"begun": begun, **_steady(task, starts, end), "memory_mb": _memory(task, data, before), **facts}
+    n_cells = len(starts) // task.epochs
+    if not n_cells or len(starts) % task.epochs:
+        raise RuntimeError(f"{task.side} began {len(starts)} epochs, which are not {task.epochs} for each cell")
+    steady = _steady(task, starts, end, n_cells)
+    memory = {"memory_mb": _memory(task, data, before), "before_mb": before / 2**20}
+    return {"begun": begun, "cells": n_cells, **steady, **memory, **facts}
 
 
-def _steady(task: Task, starts: list[tuple[float, float]], end: tuple[float, float]) -> dict:
+def _steady(task: Task, starts: list[tuple[float, float]], end: tuple[float, float], n_cells: int) -> dict:
     """What counts: all epochs but the first of each cell."""
-    n_cells = len(task.seeds)
     n_windows = (task.epochs - 1) * n_cells * task.n_train
     if task.side == OURS:  # together: from the moment when every cell has its first epoch behind it
         first = sorted(starts)[2 * n_cells - 1]
@@ -187,17 +191,26 @@ def ours(task: Task, data: Prepared, clock: Clock) -> dict:
         for seed in task.seeds
     ]
     parts = (Part((name,), tuple(range(N_CLASSES))) for name in SUBJECTS)
-    STRATEGIES["none"].on_epoch = lambda self, epoch: clock.begin()  # type: ignore[method-assign]
-    results = train_cells(cells, data, Split("bench:0", *parts), recipe, task)
+    results = train_cells(cells, data, Split("bench:0", *parts), recipe, task, clock)
     return {"mode": results[0].mode, "rewritten": ", ".join(results[0].rewrites)}
 
 
-def train_cells(cells: list[Cell], data: Prepared, split: Split, recipe: Recipe, task: Task) -> list:
-    """The engine's entry point."""
-    from valence.training import train_cell
-
-    options = {"device": task.device, "rewrites": task.rewrites}
-    return [train_cell(cell, data, split, recipe, None, **options) for cell in cells]
+def train_cells(cells: list[Cell], data: Prepared, split: Split, recipe: Recipe, task: Task, clock: Clock) -> list:
+    """The engine's entry point: the mode as sweeps choose it, then the cells together."""
+    mode = task.mode or "eager"
+    targets = dict.fromkeys((cell.cell_id for cell in cells), None)
+    options: dict = {"device": task.device, "rewrites": task.rewrites}
+    if task.device == "cuda" and task.mode is None:
+        choice = calibrate(cells[:1], data, split, recipe, targets, **options)
+        mode, cells = choice.mode, cells[: choice.cells_at_once]
+    if mode not in TOGETHER:  # several would train one after the other
+        cells = cells[:1]
+    STRATEGIES["none"].on_epoch = lambda self, epoch: clock.begin()  # type: ignore[method-assign]
+    outcomes = [ended.outcome for ended in train_group(cells, data, split, recipe, targets, mode=mode, **options)]
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome
+    return outcomes
 
 
 def parts_of(data: Prepared) -> list[tuple[np.ndarray, np.ndarray]]:
