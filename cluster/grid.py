@@ -118,6 +118,7 @@ def bind(
     split: str,
     recipes: Mapping[str, Recipe],
     axis_digest: str,
+    weights: Mapping[str, str],
 ) -> list[Cell]:
     """The grid's cells, once the content of the data set and of the axis is known.
 
@@ -125,6 +126,7 @@ def bind(
     ----------
     hashes, recipes : by input, "windows" or "de".
     axis_digest : digest of the axis; cells whose target does not need it carry an empty one.
+    weights : classifier to the digest of the pretrained weights it starts from.
     """
     cells = []
     for classifier, strategy, target, lambda_, seed in grid.combinations:
@@ -143,6 +145,7 @@ def bind(
                 axis=axis_digest if needs_axis else "",
                 lambda_=lambda_,
                 seed=seed,
+                weights=weights.get(classifier, ""),
                 plugins=_plugin_digests(classifier, strategy, target),
             )
         )

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from cluster.data import Data, data_facts, data_hash, load_data, planned_work
 from cluster.grid import as_dicts, bind, target_facts
 from cluster.listener import Listener
 from cluster.packs import make_packs
+from cluster.pretrained import keep_weights
 from cluster.request import Request
 from cluster.session import MemoryPeak, Session, ray_session
 from cluster.store import Store
@@ -57,7 +59,8 @@ def run(
         _check_targets(request, data, axis)
         if axis is not None:
             axis.save(request.out / axis_file(axis))
-        cells = bound_cells(request, data, axis)
+        weights = keep_weights(request.pretrained, store, {name: of.spec for name, of in data.prepared.items()})
+        cells = bound_cells(request, data, axis, weights)
         name = save_plan(request, store, data, cells, axis)
         for cell_id in store.failed([cell.cell_id for cell in cells]) if retry_failed else []:
             store.retry(cell_id)
@@ -66,7 +69,8 @@ def run(
         lost: list[str] = []
         if waiting:
             session = session or stack.enter_context(ray_session(plugins=request.plugins))
-            lost = train(request, store, data, axis, waiting, session, listener, n_committed=len(cells) - len(waiting))
+            n_committed = len(cells) - len(waiting)
+            lost = train(request, store, data, axis, weights, waiting, session, listener, n_committed=n_committed)
         stack.close()
         complete = not {cell.cell_id for cell in cells} - store.committed()
         built = None
@@ -136,7 +140,7 @@ def fit_axis(request: Request, listener: Listener) -> Axis:
     )
 
 
-def bound_cells(request: Request, data: Data, axis: Axis | None) -> list[Cell]:
+def bound_cells(request: Request, data: Data, axis: Axis | None, weights: Mapping[str, Path]) -> list[Cell]:
     """The cells of a request, in order of importance."""
     split = next(iter(data.splits.values())).name
     return bind(
@@ -146,6 +150,7 @@ def bound_cells(request: Request, data: Data, axis: Axis | None) -> list[Cell]:
         split=split,
         recipes=request.preset.recipes,
         axis_digest=axis.digest if axis else "",
+        weights={classifier: folder.name for classifier, folder in weights.items()},
     )
 
 
@@ -174,6 +179,7 @@ def train(
     store: Store,
     data: Data,
     axis: Axis | None,
+    weights: Mapping[str, Path],
     waiting: list[Cell],
     session: Session,
     listener: Listener,
@@ -181,7 +187,8 @@ def train(
     n_committed: int,
 ) -> list[str]:
     """Train cells on the session's cluster; messages of packs that were given up."""
-    from cluster.sweep import Context, run_packs
+    from cluster.cells import Context
+    from cluster.sweep import run_packs
 
     recipes = request.preset.recipes
     seconds = predict_seconds(waiting, work=planned_work(request), rows=store.rows())
@@ -195,6 +202,8 @@ def train(
         class_of_clip=tuple(data.dataset.class_of_clip),
         classes=tuple(data.dataset.emotions or data.dataset.classes),
         axis=axis,
+        weights={classifier: str(folder.resolve()) for classifier, folder in weights.items()},
+        execution=request.execution,
         plugins=request.plugins,
     )
     predicted = sum(seconds.values()) / session.n_slots

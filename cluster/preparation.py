@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cluster.listener import Listener
-from cluster.request import names_of, path_of, positive
+from cluster.words import names_of, path_of, positive
 from valence.cell import Recipe
 from valence.datasets import DATASETS, Dataset
 from valence.errors import BadInput

@@ -27,6 +27,8 @@ class Preset:
     """per story"""
     n_subjects: int
     """of the simulated cohort, where no recordings are given"""
+    variants: tuple[str, ...] = ()
+    """classifiers beside all that are registered, which leave the variants out"""
 
 
 PRESETS = {
@@ -55,6 +57,29 @@ PRESETS = {
             },
             n_paraphrases=12,
             n_subjects=12,
+        ),
+        Preset(
+            name="classifiers",
+            description="every classifier once, one epoch on a small simulated cohort: do they all work here?",
+            classifiers=(),
+            strategies=("none",),
+            targets=("vaxis",),
+            n_seeds=1,
+            split="cohort-balanced",
+            recipes={
+                "windows": Recipe(
+                    name="classifiers-windows",
+                    epochs=1,
+                    batch_size=32,
+                    sfreq_hz=200,
+                    window_s=10,
+                    stride_s=15,
+                ),
+                "de": Recipe(name="classifiers-de", epochs=1, learning_rate=2e-3, weight_decay=0.1),
+            },
+            n_paraphrases=12,
+            n_subjects=9,
+            variants=("EMOD_depth6",),
         ),
         Preset(
             name="full",

@@ -1,24 +1,26 @@
 """A user's words to a request: every name checked before anything slow begins."""
 
-import math
 import os
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cluster import presets
+from cluster.cells import Execution
 from cluster.grid import Grid, make_grid
 from cluster.llm_actors import choose_engine
+from cluster.pretrained import pretrained_of
 from cluster.session import in_submitted_job
+from cluster.words import Word, names_of, path_of, positive, seeds_of
 from valence.axis import Axis
 from valence.classifiers import CLASSIFIERS
 from valence.datasets import DATASETS
 from valence.errors import BadInput
 from valence.llms import LLM, resolve_llm
+from valence.packing import MODES
 from valence.processing import Processing
 from valence.protocols import apply_protocol, find_protocol
-from valence.registry import load_plugin
+from valence.registry import load_plugin, unknown_name
 from valence.samples import stored_input
 from valence.splits import canonical_split
 from valence.strategies import STRATEGIES
@@ -48,10 +50,9 @@ class Request:
     """of signals, where a protocol names one"""
     prepared: Path | None
     """folder of conversions; in the sweep's folder where None"""
-
-
-Word = str | None
-"""what a user gave, or None where nothing was"""
+    execution: Execution
+    pretrained: Mapping[str, str]
+    """classifier to the place of its weights"""
 
 
 def resolve(
@@ -73,6 +74,10 @@ def resolve(
     features: Word = None,
     de_window_s: float | None = None,
     prepared: Word = None,
+    pretrained: Word = None,
+    mode: str = "auto",
+    cells_at_once: int | None = None,
+    exact: bool = False,
 ) -> Request:
     """Check every word of a command; None stands for the preset's choice.
 
@@ -98,12 +103,12 @@ def resolve(
     inputs: Sequence[str] = kind.makes if root is None and kind.makes else kind(root, processing=processing).inputs
     inputs = tuple(input for input in chosen.recipes if stored_input(input, chosen.recipes[input]) in inputs)
     grid = make_grid(
-        classifiers=names_of(classifiers, "--classifiers") or chosen.classifiers or list(CLASSIFIERS),
+        classifiers=names_of(classifiers, "--classifiers") or chosen.classifiers or studied_classifiers(chosen),
         strategies=names_of(strategies, "--strategies") or chosen.strategies or list(STRATEGIES),
         targets=names_of(targets, "--targets")
         or chosen.targets
         or [name for name, row in TARGETS.items() if row.by_default],
-        seeds=presets.seeds(chosen.n_seeds) if seeds is None else _seeds(seeds),
+        seeds=presets.seeds(chosen.n_seeds) if seeds is None else seeds_of(seeds),
         inputs=inputs,
     )
     return Request(
@@ -120,7 +125,24 @@ def resolve(
         plugins=tuple(modules),
         processing=processing,
         prepared=None if prepared is None else path_of(prepared, "--prepared"),
+        execution=execution_of(mode, cells_at_once, exact=exact),
+        pretrained=pretrained_of(pretrained),
     )
+
+
+def studied_classifiers(preset: presets.Preset) -> list[str]:
+    """All that are registered but the variants, of which only those of the preset."""
+    return [name for name, row in CLASSIFIERS.items() if row.group != "variant" or name in preset.variants]
+
+
+def execution_of(mode: str, cells_at_once: int | None, *, exact: bool) -> Execution:
+    """How cells are to be trained. Raises BadInput for an unknown mode or a number below 1."""
+    allowed = ["auto", *MODES]
+    if mode not in allowed:
+        raise unknown_name("mode", mode, allowed)
+    if cells_at_once is not None and cells_at_once < 1:
+        raise BadInput(f"--cells-at-once {cells_at_once}", allowed="1 or more", do="correct it, or leave it out")
+    return Execution(mode=mode, cells_at_once=cells_at_once, rewrites=not exact)
 
 
 def with_input(
@@ -160,25 +182,6 @@ def output_folder(out: Word, *, preset: presets.Preset) -> Path:
     return path
 
 
-def positive(value: float, option: str) -> float:
-    """A number above 0 from a user. Raises BadInput for any other."""
-    if not (math.isfinite(value) and value > 0):
-        raise BadInput(f"{option} {value:g}", allowed="a number above 0", do="correct it, or leave the option out")
-    return value
-
-
-def path_of(text: str, option: str, *, base: Path | None = None) -> Path:
-    """A path from a user. Raises BadInput for one that no file system takes."""
-    if not text.strip() or "\0" in text:
-        raise BadInput(f"{option} {text!r}", allowed="a path", do="give one, or leave the option out")
-    try:
-        path = ((base or Path.cwd()) / Path(text).expanduser()).absolute()
-        path.exists()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise BadInput(f"{option} {text[:80]}: {error}", allowed="a path", do="correct it") from error
-    return path
-
-
 def _axis_file(axis: Word) -> Path | None:
     if axis is None:
         return None
@@ -189,28 +192,3 @@ def _axis_file(axis: Word) -> Path | None:
         )
     Axis.load(path)
     return path
-
-
-def names_of(text: Word, option: str) -> list[str] | None:
-    """Names with commas, from a user; None where nothing was given. Raises BadInput where there is no name in it."""
-    if text is None:
-        return None
-    names = [name for name in (part.strip() for part in text.split(",")) if name]
-    if not names:
-        raise BadInput(f"{option} {text!r} names nothing", allowed="names with commas", do="name one, or leave it out")
-    return names
-
-
-def _seeds(text: str) -> tuple[int, ...]:
-    """ "5" is the first five seeds, "42,7" these two, "42," this one."""
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or not all(re.fullmatch(r"[0-9]{1,18}", part) for part in parts):
-        raise BadInput(
-            f"--seeds {text}", allowed="a number of seeds (5) or a list with commas (42,123 or 42,)", do="correct it"
-        )
-    numbers = tuple(dict.fromkeys(int(part) for part in parts))
-    if "," in text:
-        return numbers
-    if not 1 <= numbers[0] <= 1000:
-        raise BadInput(f"--seeds {text}", allowed="1 to 1000 seeds", do="to name a seed, add a comma: " + text + ",")
-    return presets.seeds(numbers[0])

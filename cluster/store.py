@@ -4,6 +4,7 @@ Layout of a sweep's folder:
   cells/<cell_id>.parquet        one row, committed exactly once; plain pandas and DuckDB read the folder
   predictions/<cell_id>.parquet  test logits of the cell, one row a sample
   features/<cell_id>.parquet     mean penultimate features of the cell on test subjects, one row a clip
+  modes/*.json                   how each classifier trains fastest on each kind of GPU
   failures/<cell_id>-<n>.parquet rows of failed attempts that were asked for again
   plans/<hash>.json              each command's grid, put if absent; the sweep is their union
 Everything random or slow stays out: a row is written once its cell has ended, never changed, never written twice.
@@ -34,7 +35,10 @@ METRICS = (
     "kappa",
     "weighted_f1",
     "cross_entropy",
+    "calibration_error",
+    "brier",
     "validation_balanced_accuracy",
+    "validation_kappa",
     "gradient_ratio",
     "axis_encoding",
 )
@@ -45,6 +49,7 @@ SCHEMA = pa.schema(
     + [pa.field(name, pa.float64()) for name in METRICS]
     + [
         pa.field("best_epoch", pa.int64()),
+        pa.field("windows", pa.int64()),
         pa.field("recall", pa.list_(pa.float64())),
         pa.field("test_subjects", pa.list_(pa.string())),
         pa.field("subject_balanced_accuracy", pa.list_(pa.float64())),
@@ -52,7 +57,12 @@ SCHEMA = pa.schema(
         pa.field("error", pa.string()),
         pa.field("attempts", pa.int64(), nullable=False),
         pa.field("seconds", pa.float64()),
+        pa.field("mode", pa.string()),
+        pa.field("rewrites", pa.list_(pa.string())),
+        pa.field("cells_at_once", pa.int64()),
+        pa.field("peak_memory_mb", pa.float64()),
         pa.field("device", pa.string()),
+        pa.field("device_name", pa.string()),
         pa.field("versions", pa.string()),
         pa.field("finished_at", pa.timestamp("us", tz="UTC")),
     ]
@@ -114,6 +124,10 @@ class Store:
             return set()
         names = (entry.name for entry in os.scandir(self.cells))
         return {name.removesuffix(".parquet") for name in names if name.endswith(".parquet") and name[0] != "."}
+
+    def is_committed(self, cell_id: str) -> bool:
+        """True where a cell has ended, done or failed."""
+        return (self.cells / f"{cell_id}.parquet").exists()
 
     def commit(self, row: dict[str, object], artifacts: dict[str, pa.Table] | None = None) -> bool:
         """Commit one cell; False where another worker was first. Its artifacts are in place before its row is."""

@@ -35,7 +35,8 @@ def request_of(options) -> Request:
     """The options' words, checked."""
     grid = ("preset", "classifiers", "strategies", "targets", "seeds")
     data = ("dataset", "data_root", "split", "protocol", "features", "de_window_s", "prepared")
-    words = {name: getattr(options, name) for name in (*grid, *data, "llm", "axis", "engine", "out")}
+    how = ("pretrained", "mode", "cells_at_once", "exact")
+    words = {name: getattr(options, name) for name in (*grid, *data, *how, "llm", "axis", "engine", "out")}
     return resolve(**words, plugins=options.plugin)
 
 

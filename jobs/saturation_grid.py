@@ -58,6 +58,14 @@ class Options:
     """auto, vllm or transformers"""
     out: Word = None
     """folder of the results; results/PRESET where not given"""
+    pretrained: Word = None
+    """start from pretrained weights: CBraMod=PATH,Labram=hub (hub: the published ones are fetched)"""
+    mode: str = "auto"
+    """auto, eager, compiled, graph or batched; auto is eager on a CPU, the fastest of a calibration on a GPU"""
+    cells_at_once: int | None = None
+    """cells that train together on one GPU; what calibration found best where not given"""
+    exact: bool = False
+    """compute every layer as its authors wrote it, without the faster forms of the same functions"""
     tracking_uri: Word = None
     """MLflow server; a sqlite database in the results' folder where not given"""
     plugin: Word = None

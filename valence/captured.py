@@ -5,6 +5,7 @@ and replayed for every full batch. Steps that differ run eagerly: the first of a
 and a last batch of another size. Weights, optimizer and random numbers are the same objects in both.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -16,6 +17,8 @@ from valence.strategies import Strategy
 from valence.training import CellRun
 
 WARM_UP_STEPS = 3
+
+logger = logging.getLogger(__name__)
 
 
 class CudaGraph:
@@ -70,14 +73,28 @@ class CapturedRun(CellRun):
         with tapped(self.model, self.classifier) as forward:
             for number, rows in enumerate(batches):
                 self.set_rate(epoch * len(batches) + number, len(batches))
-                if number == 0 or len(rows) != len(self._rows) or self._warm < WARM_UP_STEPS:
+                differs = number == 0 or len(rows) != len(self._rows)
+                if differs or self._warm < WARM_UP_STEPS or not self._captured(forward):
                     self.step(forward, rows, measure=number == 0)
                     self._warm += 1
                 else:
                     self._rows.copy_(rows)
-                    self._replay = self._replay or self.capture(lambda: self.step(forward, self._rows, measure=False))
+                    assert self._replay is not None
                     self._replay()
                 yield True
+
+    def _captured(self, forward) -> bool:
+        """Capture the step where that is still to be done; False, and eager from now on, where it cannot be."""
+        if self._replay is None and self.mode == "graph":
+            try:
+                self._replay = self.capture(lambda: self.step(forward, self._rows, measure=False))
+            except RuntimeError as error:
+                if isinstance(error, torch.OutOfMemoryError):
+                    raise
+                self.mode = "eager"
+                reason = str(error).splitlines()[0]
+                logger.info("%s with %s trains eagerly: %s", self.cell.classifier, self.cell.strategy, reason)
+        return self._replay is not None
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
         """The work as something that can be done again and again; doing it once is not part of this."""

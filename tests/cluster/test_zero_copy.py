@@ -10,7 +10,7 @@ import psutil
 import pytest
 import ray
 
-from cluster.sweep import Context
+from cluster.cells import Context
 from valence.cell import Recipe
 from valence.datasets.base import Recording
 from valence.datasets.faced import Faced

@@ -16,7 +16,7 @@ from cluster.store import Store
 from cluster.tracking import EXPERIMENT, default_tracking_uri
 
 SMALL = ("--classifiers", "de_logistic", "--strategies", "aux_mse", "--targets", "random")
-UNTIMED = ["seconds", "finished_at"]
+UNTIMED = ["seconds", "finished_at", "peak_memory_mb"]
 
 
 def small(de_root, out, *more):

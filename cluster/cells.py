@@ -1,0 +1,235 @@
+"""Cells of a pack to rows for the store: groups that train together, and what is kept of each cell."""
+
+import dataclasses
+import importlib.metadata
+import json
+import logging
+import platform
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from cluster.store import METRICS, Store, put_if_absent
+from valence.axis import Axis
+from valence.calibration import Choice, calibrate
+from valence.cell import Cell, Recipe, canonical_hash
+from valence.packing import Ended, check_mode, train_group
+from valence.prepared import Prepared
+from valence.results import Result
+from valence.splits import Split
+from valence.targets import Target, TargetContext, make_target
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How cells are trained: nothing here changes a result by more than rounding."""
+
+    mode: str = "auto"
+    """of valence.packing, or auto: eager on a CPU, on a GPU the fastest of a short calibration"""
+    cells_at_once: int | None = None
+    """None: as many as calibration found best"""
+    rewrites: bool = True
+    """the same functions in a faster order, see valence.rewrites"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """All that cells of a sweep share; it lies once in each node's object store, arrays without a copy."""
+
+    folder: str
+    prepared: Mapping[str, Prepared]
+    """by input"""
+    splits: Mapping[str, Split]
+    """by input"""
+    recipes: Mapping[str, Recipe]
+    """by recipe hash"""
+    inputs: Mapping[str, str]
+    """classifier to input"""
+    class_of_clip: tuple[int, ...]
+    classes: tuple[str, ...]
+    """names of the labels, in their order"""
+    axis: Axis | None
+    weights: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """classifier to the file or folder of pretrained weights that it starts from"""
+    execution: Execution = Execution()
+    plugins: tuple[str, ...] = ()
+    """user modules that register plug-ins"""
+
+
+def train_rows(
+    cells: Sequence[Cell], context: Context, *, device: str, mode: str
+) -> Iterator[tuple[dict, dict[str, pa.Table]]]:
+    """Train cells of one classifier together; for each, as it ends, its row without attempts, and its artifacts.
+
+    What goes wrong inside a cell is a failed row.
+    """
+    input = context.inputs[cells[0].classifier]
+    prepared, recipe = context.prepared[input], context.recipes[cells[0].recipe_hash]
+    targets: dict[str, Target | None] = {}
+    able = []
+    for cell in cells:
+        try:
+            targets[cell.cell_id] = _target(cell, context, n_classes=prepared.spec.n_outputs)
+            able.append(cell)
+        except Exception as error:
+            yield _row(Ended(cell=cell, outcome=error, seconds=0.0, cells_at_once=1, peak_memory_mb=None), device), {}
+    weights = context.weights.get(cells[0].classifier)
+    try:
+        for ended in train_group(
+            able,
+            prepared,
+            context.splits[input],
+            recipe,
+            targets,
+            device=device,
+            mode=mode,
+            rewrites=context.execution.rewrites,
+            weights=None if weights is None else Path(weights),
+        ):
+            able.remove(ended.cell)
+            outcome = ended.outcome
+            yield _row(ended, device), _artifacts(outcome, prepared) if isinstance(outcome, Result) else {}
+    except Exception as error:  # of the data, which all of them share
+        for cell in able:
+            yield _row(Ended(cell=cell, outcome=error, seconds=0.0, cells_at_once=1, peak_memory_mb=None), device), {}
+
+
+def choose(cells: Sequence[Cell], context: Context, store: Store, *, device: str) -> tuple[str, int]:
+    """Mode and number of cells at once for a classifier on this device; measured once for a sweep, then kept.
+
+    The table lies in modes/ of the sweep's folder, a file for each classifier, recipe, data set and kind of device.
+    """
+    execution = context.execution
+    if execution.mode != "auto":
+        check_mode(execution.mode, device)
+        alone = execution.mode in ("eager", "compiled")
+        return execution.mode, 1 if alone else execution.cells_at_once or len(cells)
+    if device == "cpu":
+        return "eager", 1
+    key = canonical_hash(
+        [cells[0].classifier, cells[0].recipe_hash, cells[0].dataset_hash, device_name(device), execution.rewrites]
+    )
+    path = store.folder / "modes" / f"{cells[0].classifier}-{key}.json"
+    if not path.exists():
+        choice = _calibrate(cells, context, device=device)
+        put_if_absent(path, json.dumps(dataclasses.asdict(choice), indent=1).encode())
+    chosen = json.loads(path.read_text())
+    return chosen["mode"], execution.cells_at_once or chosen["cells_at_once"]
+
+
+def _calibrate(cells: Sequence[Cell], context: Context, *, device: str) -> Choice:
+    input = context.inputs[cells[0].classifier]
+    prepared = context.prepared[input]
+    targets = {cell.cell_id: _target(cell, context, n_classes=prepared.spec.n_outputs) for cell in cells}
+    choice = calibrate(
+        cells,
+        prepared,
+        context.splits[input],
+        context.recipes[cells[0].recipe_hash],
+        targets,
+        device=device,
+        rewrites=context.execution.rewrites,
+    )
+    logger.info("%s: %s, %d cells at once", cells[0].classifier, choice.mode, choice.cells_at_once)
+    return choice
+
+
+def device_name(device: str) -> str:
+    """What the device is called, for tables of measured speeds."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return _processor()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _target(cell: Cell, context: Context, *, n_classes: int) -> Target | None:
+    if cell.target == "none":
+        return None
+    about = TargetContext(
+        class_of_clip=context.class_of_clip,
+        classes=context.classes,
+        n_classes=n_classes,
+        axis=context.axis if cell.axis else None,
+        seed=cell.seed,
+    )
+    return make_target(cell.target, about)
+
+
+def _row(ended: Ended, device: str) -> dict:
+    row = {
+        "cell_id": ended.cell.cell_id,
+        "pair_id": ended.cell.pair_id,
+        **dataclasses.asdict(ended.cell),
+        "seconds": ended.seconds,
+        "cells_at_once": ended.cells_at_once,
+        "peak_memory_mb": ended.peak_memory_mb,
+        "device": device,
+        "device_name": device_name(device),
+        "versions": json.dumps(versions(), sort_keys=True),
+        "finished_at": datetime.now(UTC),
+    }
+    if isinstance(ended.outcome, Result):
+        return row | {"status": "done", **_columns(ended.outcome)}
+    error = "".join(traceback.format_exception(ended.outcome))
+    return row | {"status": "failed", "error": error}
+
+
+def _columns(result: Result) -> dict:
+    metrics = {name: _float_or_null(result.metrics.get(name)) for name in METRICS}
+    return {
+        **metrics,
+        "best_epoch": result.metrics["best_epoch"],
+        "windows": result.metrics["windows"],
+        "recall": [_float_or_null(value) for value in result.recall],
+        "test_subjects": list(result.subject_balanced_accuracy),
+        "subject_balanced_accuracy": [float(value) for value in result.subject_balanced_accuracy.values()],
+        "mode": result.mode,
+        "rewrites": list(result.rewrites),
+    }
+
+
+def _float_or_null(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else float(value)
+
+
+def _artifacts(result: Result, prepared: Prepared) -> dict[str, pa.Table]:
+    index = np.asarray(result.test_index)
+    logits = np.ascontiguousarray(result.test_logits, dtype=np.float32)
+    subjects = [prepared.subject_names[subject] for subject in np.asarray(prepared.subjects)[index]]
+    predictions = pa.table(
+        {
+            "subject": subjects,
+            "clip": np.asarray(prepared.clips)[index],
+            "label": np.asarray(prepared.labels)[index],
+            "logits": pa.FixedSizeListArray.from_arrays(pa.array(logits.ravel()), logits.shape[1]),
+        }
+    )
+    features = np.ascontiguousarray(result.clip_features, dtype=np.float32)
+    clips = pa.table(
+        {
+            "clip": np.arange(len(features)),
+            "features": pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), features.shape[1]),
+        }
+    )
+    return {"predictions": predictions, "features": clips}
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result can depend on."""
+    names = ("torch", "numpy", "braindecode", "ray")
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}
