@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cluster.axis_images import image_validity
 from cluster.axis_reading import OnEvent, read_encoder
 from cluster.axis_request import StudyRequest
 from valence.agreement import SENTENCES, WORDS, Reading, agreement, words_reading
@@ -55,6 +56,8 @@ def read_encoders(request: StudyRequest, first: Reading, on_event: OnEvent) -> E
             for row in zero_shot(loaded, scores[key][:, 0].astype(float), predictor="NLI")
         ]
         validity.append(pd.DataFrame(rows, columns=list(COLUMNS)).assign(llm=Path(request.nli).name))
+    if request.images is not None:
+        validity.append(image_validity(request, first.paraphrases, first.texts, on_event))
     return Encoded(validity=validity, readings=readings)
 
 

@@ -15,6 +15,7 @@ from valence.benchmark_texts import BenchmarkTexts, load_benchmark
 from valence.encoders import MINILM, encoder_folder, encoder_kind
 from valence.errors import BadInput
 from valence.faced_stimuli import describe
+from valence.images import Images, load_images
 from valence.llms import LLM, resolve_llm
 from valence.paraphrases import MIN_KEPT, Paraphrasing, study_paraphrasing
 from valence.registry import unknown_name
@@ -47,6 +48,7 @@ class StudyRequest:
     nli: str | None
     encoders: tuple[str, ...]
     out: Path
+    images: Images | None = None
     untrained: int = 0
     """networks with random weights, for their null"""
     nonce: int = 0
@@ -73,6 +75,7 @@ def resolve_study(
     nli: str | None = None,
     encoders: str | None = None,
     stimuli: str | None = None,
+    images: str | None = None,
     untrained: int = 20,
     nonce: int = 20,
     seed: int = 0,
@@ -125,6 +128,7 @@ def resolve_study(
         nli=nli,
         encoders=chosen,
         out=out,
+        images=None if images is None else load_images(Path(images).expanduser()),
         untrained=untrained,
         nonce=nonce,
         seed=seed,

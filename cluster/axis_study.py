@@ -89,7 +89,8 @@ def hash_of_study(request: StudyRequest) -> str:
     """16 hex digits over everything that decides the tables."""
     encoders = [[name, EncoderEngine(name).identity()] for name in request.encoders]
     nli = None if request.nli is None else EncoderEngine(request.nli, nli=True).identity()
-    return canonical_hash([FORMAT, [hash_of_llm(request, llm) for llm in request.llms], encoders, nli])
+    images = None if request.images is None else request.images.rated.hash
+    return canonical_hash([FORMAT, [hash_of_llm(request, llm) for llm in request.llms], encoders, nli, images])
 
 
 def hash_of_llm(request: StudyRequest, llm: LLM) -> str:

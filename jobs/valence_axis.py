@@ -62,6 +62,8 @@ class Options:
     stimuli: Word = None
     """for a position of each clip: CSV with the columns clip and text, or faced (the publisher's words, which name the
     emotion), or faced-films (only film and length)"""
+    images: Word = None
+    """folder of pictures and a CSV: OASIS as published, or columns file and valence; read by each CLIP of --encoders"""
     untrained: int = 20
     """networks of the LLM's shape with random weights that its r is compared with; p is 1/(1 + so many) or more"""
     nonce: int = 20

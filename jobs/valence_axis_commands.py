@@ -37,7 +37,7 @@ def request_of(options) -> StudyRequest:
             "engine",
             "texts_per_benchmark",
         ),
-        *("training_texts", "nli", "encoders", "stimuli", "benchmarks", "untrained", "nonce", "seed"),
+        *("training_texts", "nli", "encoders", "stimuli", "benchmarks", "images", "untrained", "nonce", "seed"),
     )
     return resolve_study(out=out, names=options.only, **{name: getattr(options, name) for name in names})
 
@@ -136,6 +136,9 @@ def nulls_table(valid: pd.DataFrame) -> Table:
 def validity_tables(valid: pd.DataFrame) -> Iterator[Table]:
     """One table a benchmark, all predictors on the same texts."""
     rows = at_the_axis(valid)
+    for row in valid[valid["null"].isna() & valid["value"].isna()].itertuples():
+        told = f"{row.benchmark}, {row.dimension}: nothing, as {row.reason}"
+        yield Table(box=None, title=escape(told), title_justify="left")
     for (benchmark, dimension), members in rows.groupby(["benchmark", "dimension"], sort=False):
         first = members.iloc[0]
         names = ("LLM", "predictor", first["measure"], "95 % interval", "labels", "the study, Qwen3-4B")

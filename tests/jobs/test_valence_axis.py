@@ -11,8 +11,10 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from cluster.axis_folder import PARAPHRASES, AxisFolder
+from cluster.axis_images import NO_CLIP
 from cluster.axis_reading import writing_identity
 from cluster.axis_request import read_descriptions, resolve_study
 from jobs.valence_axis import main
@@ -68,6 +70,11 @@ def world(tmp_path_factory):
         f"{index}_{index}_1,{random.uniform(1, 5):.2f},{random.uniform(1, 5):.2f},text {index}" for index in range(60)
     ]
     (root / "texts" / "emobank.csv").write_text("id,V,A,text\n" + "\n".join(rated) + "\n")
+    (root / "pictures").mkdir()
+    for index in range(12):
+        Image.new("RGB", (8, 8), (20 * index,) * 3).save(root / "pictures" / f"{index}.png")
+    ratings = "".join(f"{index}.png,{index}\n" for index in range(12))
+    (root / "pictures" / "ratings.csv").write_text("file,valence\n" + ratings)
     clips = "".join(f"{clip},A film about thing number {clip}.\n" for clip in range(1, 29))
     (root / "clips.csv").write_text("clip,text\n" + clips)
     return root, llms
@@ -77,7 +84,7 @@ def arguments(world, out, *more):
     root, llms = world
     words = ["--llm", ",".join(llms), "--writer", llms[0], "--benchmarks", root / "texts", "--out", out]
     words += ["--paraphrases", N, "--stimuli", root / "clips.csv", "--engine", "transformers"]
-    words += ["--untrained", N_UNTRAINED, "--nonce", N_NONCE, *more]
+    words += ["--untrained", N_UNTRAINED, "--nonce", N_NONCE, "--images", root / "pictures", *more]
     return [str(word) for word in words]
 
 
@@ -143,7 +150,8 @@ def test_every_table_has_every_llm(finished):
 def test_validity_has_all_predictors_of_all_benchmarks(finished):
     out, _, _ = finished
     valid = table(out, "validity")
-    assert set(valid["benchmark"]) == {"sst2", "emobank", CLASSES}
+    assert set(valid["benchmark"]) == {"sst2", "emobank", CLASSES, "pictures"}
+    assert valid[valid["benchmark"] == "pictures"]["reason"].tolist() == [NO_CLIP]
     of_axis = valid[(valid["llm"] == "tiny-a") & (valid["layer"] == N_BLOCKS - 1)]
     expected = {
         *("axis", "axis projected out", "axis refitted after projecting out", "random directions", "probe"),
@@ -391,6 +399,9 @@ REFUSED = [
     (("--encoders", "no/such/encoder"), "no such folder"),
     (("--nli", "minilm"), "classifier of entailment"),
     (("--stimuli", "absent.csv"), "absent.csv"),
+    (("--images", "absent"), "--images absent: no such folder"),
+    (("--untrained", "-1"), "--untrained -1"),
+    (("--nonce", "-1"), "--nonce -1"),
 ]
 
 
