@@ -128,7 +128,7 @@ def test_bright_pictures_lie_on_the_positive_side(clip, pictures, tmp_path):
     }
     assert (rows["n"] == N_IMAGES).all()
     assert rows.loc[("valence", "axis"), "value"] > 0.7, "over ten themes, noise reaches .55 once in twenty times"
-    assert rows.loc[("valence", RIDGE), "value"] > 0.85
+    assert rows.loc[("valence", RIDGE), "value"] > 0.7
     assert abs(rows.loc[("arousal", "axis"), "value"]) < 0.4
     assert rows.loc[("arousal", AXIS_OF_AROUSAL), "value"] == pytest.approx(arousal_by_hand(clip, pictures), abs=1e-5)
     assert (rows["ci_low"] < rows["value"]).all()
