@@ -15,7 +15,8 @@ MONTAGE = "colin27_1005"
 """positions of the 10-5 system on the Colin27 head, in MNE; before MNE 1.13 it was called standard_1005"""
 STAND_INS = {"cb1": "PO9", "cb2": "PO10"}
 """cerebellar sites of the Quik-Cap, outside the 10-5 system, and the sites that they coincide with"""
-CENTRE_M = np.array([0.0, 0.0, 0.04])
+EQUATOR = ("fpz", "t7", "oz", "t8")
+"""sites of the 10-20 system's largest circle: the middle of the head lies between them"""
 GRID = 9
 """cells along a side: the spacing of the 10-10 system, from ear to ear and from Fpz to Oz"""
 
@@ -85,7 +86,7 @@ def grid_cells(ch_names: tuple[str, ...]) -> tuple[np.ndarray, int]:
     """
     from scipy.optimize import linear_sum_assignment
 
-    directions = positions(ch_names) - CENTRE_M
+    directions = positions(ch_names) - positions(EQUATOR).mean(0)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     angle = np.arccos(directions[:, 2]) / (np.pi / 2)
     bearing = np.arctan2(directions[:, 1], directions[:, 0])

@@ -14,7 +14,7 @@ from valence.classifiers import CLASSIFIERS, Classifier, build_classifier, tappe
 from valence.signal import SignalSpec
 
 GROUPS = ("roster", "extra", "variant")
-DATASETS = {"faced": "FACED", "seed-v": "SEED-V"}
+DATASETS = {"faced": "FACED", "seed_v": "SEED-V"}
 DE_SECONDS, DE_BANDS = 30, 5
 HEADER = ("classifier", "group", "family", "parameters", "features", *DATASETS.values(), "needs", "pretrained weights")
 

@@ -18,7 +18,7 @@ for row in (
         family=FAMILY,
         input="windows",
         build=architectures.build_biot,
-        published={"faced, pretrained": 0.5118, "seed-v, pretrained": 0.3837},
+        published={"faced, pretrained": 0.5118, "seed_v, pretrained": 0.3837},
         pretrained=Pretrained(
             hub_id="braindecode/biot-pretrained-six-datasets-18chs",
             licence="BSD-3-Clause",
@@ -33,7 +33,7 @@ for row in (
         input="windows",
         build=architectures.build_cbramod,
         features_last=True,
-        published={"faced, pretrained": 0.5509, "seed-v, pretrained": 0.4091},
+        published={"faced, pretrained": 0.5509, "seed_v, pretrained": 0.4091},
         pretrained=Pretrained(
             hub_id="braindecode/cbramod-pretrained", licence="BSD-3-Clause", load=pretrained.load_weights
         ),
@@ -45,7 +45,7 @@ for row in (
         input="windows",
         build=architectures.build_labram,
         needs=("names of channels that LaBraM has embeddings of: the 10-10 system",),
-        published={"faced, pretrained": 0.5273, "seed-v, pretrained": 0.3976},
+        published={"faced, pretrained": 0.5273, "seed_v, pretrained": 0.3976},
         pretrained=Pretrained(
             hub_id="braindecode/labram-pretrained",
             licence="MIT",
