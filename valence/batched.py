@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from valence.classifiers import Tapped, pool
-from valence.dropout_masks import draw_mask, dropout_by
+from valence.classifiers import Tapped, pooled_features, tap_paths
+from valence.dropout_masks import Mask, dropout_masks
 from valence.optimisation import OPTIMIZERS
 from valence.strategies import Batch, Strategy
 from valence.training import CellRun
@@ -44,10 +44,11 @@ class BatchedRuns:
             raise CannotBatch("a strategy adds to the classifier")
         self.runs, self.failed = list(runs), dict[int, Exception]()
         self._skeleton, self._recipe = runs[0].model, runs[0].recipe
-        self._paths = (tap,) if isinstance(tap := runs[0].classifier.tap, str) else tap
+        self._classifier = runs[0].classifier
+        self._paths = tap_paths(self._skeleton, self._classifier)
         self._parameters, self._buffers = stack_module_state([run.model for run in runs])  # type: ignore[arg-type]
         self._optimizer = self._make_optimizer()
-        self._masks: dict[int, list[tuple[tuple[int, ...], float]]] = {}
+        self._masks: dict[int, list[Mask]] = {}
         self._tap_shapes: dict[int, list[torch.Size]] = {}
         self._ended: set[int] = set()
         for run in runs:
@@ -84,7 +85,10 @@ class BatchedRuns:
         copies = {name: buffer.clone() for name, buffer in self._buffers.items()}
         self._skeleton.train()
         self._plan(x)
-        masks = [torch.ones(len(self.runs), *shape, device=x.device) for shape, _ in self._masks[len(x)]]
+        masks = [
+            torch.ones(len(self.runs), *mask.drawn, device=x.device).permute(0, *(1 + d for d in mask.order))
+            for mask in self._masks[len(x)]
+        ]
         with torch.no_grad():
             vmap(self._lane)(self._parameters, copies, x.expand(len(self.runs), *x.shape), masks, [])
 
@@ -165,7 +169,7 @@ class BatchedRuns:
         masks = []
         for run in self.runs:
             with run.random:
-                masks.append([draw_mask(shape, p, device=x.device) for shape, p in self._masks[size]])
+                masks.append([mask.draw(x.device) for mask in self._masks[size]])
         stacked = [torch.stack(own) for own in zip(*masks)]
         anchors = []
         if measure:
@@ -196,19 +200,19 @@ class BatchedRuns:
             for number, path in enumerate(self._paths):
                 hook = self._skeleton.get_submodule(path).register_forward_pre_hook(anchored(path, number))
                 stack.callback(hook.remove)
-            stack.enter_context(dropout_by(lambda shape, p: next(supply)))
+            stack.enter_context(dropout_masks(lambda _: next(supply)))
             logits = functional_call(self._skeleton, (parameters, buffers), (x,))
-        pooled = [pool(seen[path], len(x)) for path in self._paths]
-        return logits, pooled[0] if len(pooled) == 1 else torch.stack(pooled).mean(0)
+        taps = tuple(seen[path] for path in self._paths)
+        return logits, pooled_features(taps, self._classifier, len(x))
 
     def _plan(self, x: torch.Tensor) -> None:
         """Note which dropout masks a batch of this size asks for, and the shapes of the taps."""
-        masks: list[tuple[tuple[int, ...], float]] = []
+        masks: list[Mask] = []
         shapes: dict[str, torch.Size] = {}
 
-        def note(shape: tuple[int, ...], p: float) -> torch.Tensor:
-            masks.append((shape, p))
-            return torch.ones(shape, device=x.device)
+        def note(mask: Mask) -> torch.Tensor:
+            masks.append(mask)
+            return torch.ones(mask.drawn, device=x.device).permute(mask.order)
 
         copied = {name: buffer[0].clone() for name, buffer in self._buffers.items()}
         own = {name: parameter[0].detach() for name, parameter in self._parameters.items()}
@@ -219,7 +223,7 @@ class BatchedRuns:
                     lambda _, inputs, path=path: shapes.update({path: inputs[0].shape})
                 )
                 stack.callback(noted.remove)
-            stack.enter_context(dropout_by(note))
+            stack.enter_context(dropout_masks(note))
             stack.enter_context(torch.no_grad())
             functional_call(self._skeleton, (own, copied), (x,))
         self._masks[len(x)] = masks

@@ -144,14 +144,19 @@ def tapped(module: nn.Module, classifier: Classifier) -> Iterator[Callable[..., 
         logits = call(x)
         taps = tuple(seen[path] for path in paths)
         seen.clear()
-        pooled = [pool(tap.movedim(-1, 1) if classifier.features_last else tap, len(x)) for tap in taps]
-        return Tapped(logits, pooled[0] if len(pooled) == 1 else torch.stack(pooled).mean(0), taps)
+        return Tapped(logits, pooled_features(taps, classifier, len(x)), taps)
 
     try:
         yield forward
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def pooled_features(taps: tuple[torch.Tensor, ...], classifier: Classifier, n_samples: int) -> torch.Tensor:
+    """Taps of one forward pass to features (n_samples, D); of several taps the mean."""
+    pooled = [pool(tap.movedim(-1, 1) if classifier.features_last else tap, n_samples) for tap in taps]
+    return pooled[0] if len(pooled) == 1 else torch.stack(pooled).mean(0)
 
 
 def pool(tap: torch.Tensor, n_samples: int) -> torch.Tensor:
