@@ -14,8 +14,9 @@ from cluster.axis_request import StudyRequest
 from valence.activation_files import read_to_files
 from valence.axis_null_rows import NULL_COLUMNS
 from valence.cell import canonical_hash
-from valence.concepts import ConceptText, concept_texts, fit_concept
-from valence.encoders import ClipEncoder, encoder_folder, encoder_hash, encoder_kind, load_encoder
+from valence.concepts import fit_concept, load_concept
+from valence.encoder_networks import ClipEncoder
+from valence.encoders import encoder_folder, encoder_hash, encoder_kind, load_encoder
 from valence.errors import BadInput
 from valence.images import Images
 from valence.llms import engine_version
@@ -75,7 +76,7 @@ def _of_clip(
     texts: Sequence[str],
     on_event: OnEvent,
 ) -> pd.DataFrame:
-    parts = {"paraphrases": tuple(texts), AROUSAL: tuple(row.text for row in _texts_of_arousal())}
+    parts = {"paraphrases": tuple(texts), AROUSAL: tuple(row.text for row in load_concept(AROUSAL))}
     encoded = read_encoder(request, name, parts, on_event)
     files = read_to_files(
         ImageEngine(name, images),
@@ -96,13 +97,9 @@ def _of_clip(
     return pd.DataFrame(rows, columns=[*COLUMNS, *NULL_COLUMNS]).assign(llm=name)
 
 
-def _texts_of_arousal() -> list[ConceptText]:
-    return [row for row in concept_texts() if row.concept == AROUSAL]
-
-
 def _arousal_rows(images: Images, vectors: np.ndarray, encoded: np.ndarray) -> list[dict]:
     """Arousal on its own axis, by the same recipe; a reason where CLIP tells its texts not apart."""
-    texts = _texts_of_arousal()
+    texts = load_concept(AROUSAL)
     levels, sets = (np.array([getattr(row, field) for row in texts]) for field in ("level", "set"))
     reason, scores = "", np.zeros(len(vectors))
     try:

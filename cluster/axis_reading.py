@@ -21,7 +21,8 @@ from valence.activation_files import ActivationFiles, read_to_files
 from valence.cache import write_whole
 from valence.cell import canonical_hash
 from valence.concepts import concept_texts
-from valence.encoders import NliEncoder, encoder_hash, load_encoder, load_nli
+from valence.encoder_networks import NliEncoder
+from valence.encoders import encoder_hash, load_encoder, load_nli
 from valence.llms import LLM, engine_identity, engine_version, weights_hash
 from valence.paraphrases import Generation, Request
 from valence.stories import load_stories, nonce_stories

@@ -5,10 +5,8 @@ of all, figures and the MLflow database. Everything can be deleted and is made a
 """
 
 import contextlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -26,12 +24,11 @@ from cluster.axis_reading import (
     written,
 )
 from cluster.axis_request import StudyRequest
+from cluster.axis_study_files import AXIS, HASH, is_of, load_tables, save_tables
 from cluster.axis_untrained import read_untrained
 from cluster.llm_pool import side_by_side
 from valence.agreement import Reading, families
-from valence.axis import Axis
 from valence.axis_null_rows import PER_STORY
-from valence.cache import write_whole
 from valence.cell import canonical_hash
 from valence.concepts import concept_texts
 from valence.errors import BadInput
@@ -43,8 +40,6 @@ from valence.study_tables import TABLES, tables_of_llm
 
 FORMAT = 3
 """raised whenever the same texts and activations would give other tables"""
-AXIS = "axis.safetensors"
-HASH = "study.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +65,8 @@ def run_study(request: StudyRequest, *, on_event: OnEvent) -> Study:
     request.out.mkdir(parents=True, exist_ok=True)
     study_hash = hash_of_study(request)
     axes = {llm.name: folder_of(request, llm) / AXIS for llm in request.llms}
-    tables = _load_tables(request.out, study_hash)
-    if tables is not None and not all(_is_of(path, tables["axes"], name) for name, path in axes.items()):
+    tables = load_tables(request.out, study_hash)
+    if tables is not None and not all(is_of(path, tables["axes"], name) for name, path in axes.items()):
         tables = None
     reused = tables is not None
     failed: dict[str, str] = {}
@@ -81,7 +76,7 @@ def run_study(request: StudyRequest, *, on_event: OnEvent) -> Study:
         tables, failed = _make_tables(request, on_event)
         axes = {name: path for name, path in axes.items() if name not in failed}
         # of a study that is not whole the tables are there to be read, but the next run makes them again
-        _save_tables(request.out, tables, study_hash if not failed else f"without {', '.join(failed)}")
+        save_tables(request.out, tables, study_hash if not failed else f"without {', '.join(failed)}")
     return Study(tables=tables, axes=axes, failed=failed, reused=reused, hash=study_hash)
 
 
@@ -176,17 +171,8 @@ def _is_done(request: StudyRequest, llm: LLM) -> bool:
 def _own_tables(request: StudyRequest, llm: LLM) -> dict[str, pd.DataFrame] | None:
     """An LLM's tables, where they are of this study and its axis file is the one they tell of."""
     folder = folder_of(request, llm)
-    tables = _load_tables(folder / "tables", hash_of_llm(request, llm))
-    return tables if tables is not None and _is_of(folder / AXIS, tables["axes"], llm.name) else None
-
-
-def _is_of(path: Path, axes: pd.DataFrame, name: str) -> bool:
-    """Whether an axis file holds the axis that a table tells of."""
-    digests = axes.loc[axes["llm"] == name, "digest"].tolist()
-    try:
-        return digests == [Axis.load(path).digest]
-    except BadInput:
-        return False
+    tables = load_tables(folder / "tables", hash_of_llm(request, llm))
+    return tables if tables is not None and is_of(folder / AXIS, tables["axes"], llm.name) else None
 
 
 def _do(
@@ -232,7 +218,7 @@ def _tables_of(
         )
         (folder / "tables" / HASH).unlink(missing_ok=True)
         axis.save(folder / AXIS)
-        _save_tables(folder / "tables", tables, own_hash)
+        save_tables(folder / "tables", tables, own_hash)
     return tables
 
 
@@ -244,23 +230,3 @@ def _reading(request: StudyRequest, read: Read) -> Reading:
         paraphrases=read.paraphrases(request.layer),
         clips=read.files["clips"].layer(request.layer) if request.clips else None,
     )
-
-
-def _save_tables(folder: Path, tables: Mapping[str, pd.DataFrame], own_hash: str) -> None:
-    """Write tables, and the hash last: it alone says that they belong together."""
-    (folder / HASH).unlink(missing_ok=True)
-    for name, table in tables.items():
-        write_whole(folder / f"{name}.parquet", partial(table.to_parquet, index=False))
-    facts = json.dumps({"hash": own_hash, "tables": sorted(tables)})
-    write_whole(folder / HASH, lambda temporary: temporary.write_text(facts + "\n"))
-
-
-def _load_tables(folder: Path, own_hash: str) -> dict[str, pd.DataFrame] | None:
-    """Tables of this hash; None where they are of another one, missing or damaged, and are made again."""
-    try:
-        facts = json.loads((folder / HASH).read_text())
-        if facts["hash"] != own_hash:
-            return None
-        return {name: pd.read_parquet(folder / f"{name}.parquet") for name in facts["tables"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

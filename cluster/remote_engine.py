@@ -128,7 +128,8 @@ class RemoteEngine:
         place = (
             f"{n_gpus} GPU{'' if n_gpus == 1 else 's'}" if n_gpus else f"{n_cpus} CPU core{'' if n_cpus == 1 else 's'}"
         )
-        self._on_event(f"{self._llm.name}: starting {self._name} on {place}")
+        need = f", about {self._llm.memory_gb:.1f} GB on each" if self._llm.memory_gb and n_gpus else ""
+        self._on_event(f"{self._llm.name}: starting {self._name} on {place}{need}")
         environment = {"env_vars": engine_environment(self._llm, n_cpus)}
         remote = ray.remote(LlmActor).options(num_cpus=n_cpus, num_gpus=n_gpus, runtime_env=environment)
         self._actor = remote.remote()

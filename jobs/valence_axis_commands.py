@@ -112,13 +112,15 @@ def tables_shown(tables) -> Iterator[Table]:
 def axes_table(axes: pd.DataFrame) -> Table:
     """One row an LLM: is there an axis, and is it valence?"""
     facts_of = ("LLM", "layer", "method", "texts", "variance", "r polarity", "p", "p random")
-    names = (*facts_of, "p untrained", "p nonce", "r sets", "there")
+    names = (*facts_of, "p untrained", "p nonce", "r sets", "r signed", "there")
     told = f"there: p < .05 and |r| of {detection_threshold():.3f} or more over nine classes"
+    told += f"; with the sign of the rule, r of {axes['threshold_signed'].iloc[0]:.3f}"
     table = _table(f"Axes: variance between classes, r with the polarity of the classes, permutation p; {told}", names)
     for row in axes.itertuples():
         facts = (f"{row.layer}/{row.n_layers - 1}", row.method, str(row.n_texts), f"{row.explained_variance:.2f}")
         values = (number(row.r_codes, "+.2f"), number(row.p_codes, ".4f"), number(row.p_random, ".4f"))
-        more = (number(row.p_untrained, ".3f"), number(row.p_nonce, ".3f"), number(row.correlation_of_sets, "+.2f"))
+        nulls = (number(row.p_untrained, ".3f"), number(row.p_nonce, ".3f"))
+        more = (*nulls, number(row.correlation_of_sets, "+.2f"), number(row.r_signed, "+.2f"))
         table.add_row(escape(row.llm), *facts, *values, *more, "yes" if row.detected else "no")
     return table
 

@@ -10,19 +10,18 @@ import re
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from valence.activation_manifest import MANIFEST, Manifest, load_manifest, unusable
 from valence.activations import POOLING, check_pooling, reading_identity
 from valence.cache import write_whole
 from valence.cell import canonical_hash
 from valence.errors import BadInput
 
-FORMAT = 1
-MANIFEST = "manifest.json"
 TEXTS_PER_SHARD = 2048
 BYTES_PER_SHARD = 128 * 2**20
 """a shard crosses from the engine in one piece: with many layers it holds fewer texts"""
@@ -44,28 +43,6 @@ class Reader(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """What a folder of activations holds."""
-
-    texts_hash: str
-    layers: tuple[int, ...]
-    pooling: str
-    llm: str
-    """the engine's identity"""
-    n_texts: int
-    n_llm_layers: int
-    """hidden states of the LLM, blocks + 1"""
-    d_model: int
-    texts_per_shard: int
-    format: int = FORMAT
-
-    def spans(self) -> list[slice]:
-        """Texts of each shard."""
-        starts = range(0, self.n_texts, self.texts_per_shard)
-        return [slice(start, min(start + self.texts_per_shard, self.n_texts)) for start in starts]
-
-
 class ActivationFiles:
     """Activations of many texts, read shard by shard.
 
@@ -80,7 +57,7 @@ class ActivationFiles:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._manifest = _load_manifest(folder)
+        self._manifest = load_manifest(folder)
         self.texts_hash, self.layers = self._manifest.texts_hash, self._manifest.layers
         self.pooling, self.n_texts, self.d_model = (
             self._manifest.pooling,
@@ -89,7 +66,7 @@ class ActivationFiles:
         )
         for index, span in enumerate(self._manifest.spans()):
             if not _is_whole(_shard(folder, index), self._manifest, span):
-                raise _unusable(_shard(folder, index), "it is missing or damaged")
+                raise unusable(_shard(folder, index), "it is missing or damaged")
 
     def layer(self, layer: int) -> np.ndarray:
         """Activations of one layer: float32 array, (n_texts, d_model). -2 and its positive index are the same layer.
@@ -198,22 +175,10 @@ def _begin(engine: Reader, texts: Sequence[str], folder: Path, wanted: dict, tex
 def _same(folder: Path, wanted: dict) -> Manifest | None:
     """The folder's manifest where it is of the same reading."""
     try:
-        manifest = _load_manifest(folder)
+        manifest = load_manifest(folder)
     except BadInput:
         return None
     return manifest if replace(manifest, **wanted) == manifest else None
-
-
-def _load_manifest(folder: Path) -> Manifest:
-    path = folder / MANIFEST
-    try:
-        facts = json.loads(path.read_text())
-        manifest = Manifest(**{**facts, "layers": tuple(facts["layers"])})
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise _unusable(path, f"{type(error).__name__}: {error}") from error
-    if manifest.format != FORMAT:
-        raise _unusable(path, f"its format is {manifest.format}, not {FORMAT}")
-    return manifest
 
 
 def _write(path: Path, read: np.ndarray, manifest: Manifest, span: slice) -> None:
@@ -264,11 +229,3 @@ def _mapped(path: Path, manifest: Manifest, span: slice) -> np.ndarray:
 
 def _shard(folder: Path, index: int) -> Path:
     return folder / f"{index:05d}.safetensors"
-
-
-def _unusable(path: Path, why: str) -> BadInput:
-    return BadInput(
-        f"activations in {path.parent}: {path.name}: {why}",
-        allowed="a folder as read_to_files writes it, whole",
-        do="read the activations again; what is whole is reused",
-    )

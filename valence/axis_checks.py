@@ -7,7 +7,7 @@ import numpy as np
 from valence.axis_methods import Labelled, Method
 from valence.axis_pca import SIGN_RULES, positions, sign
 from valence.axis_resampling import leave_one_class_out, over_sets
-from valence.axis_style import STYLE_LIMIT, correlation, style_of_axis
+from valence.axis_style import STYLE_LIMIT, noted_correlation, style_of_axis
 
 AGREEMENT_LIMIT = 0.666
 HELD_OUT_LIMIT = 0.666
@@ -85,7 +85,7 @@ def _agreement_of_sets(labelled: Labelled, method: Method, sign_rule: str) -> di
         "class_positions": by_set,
         "explained_variance": explained,
         "cosine": round(float(directions[0] @ directions[1]), 6) if several else None,
-        "correlation": correlation(*[np.array(by_set[str(name)]) for name in names[:2]]) if several else None,
+        "correlation": noted_correlation(*[np.array(by_set[str(name)]) for name in names[:2]]) if several else None,
         "held_out_correlation": held_out_set_correlation(labelled, method, labelled.codes, sign_rule=sign_rule),
     }
 
@@ -107,7 +107,7 @@ def held_out_set_correlation(
         direction = direction * sign(
             others.centroids @ direction, labelled.classes, rule=sign_rule, codes=labelled.codes
         )
-        found.append(correlation(centroids @ direction, np.asarray(values, dtype=float)))
+        found.append(noted_correlation(centroids @ direction, np.asarray(values, dtype=float)))
     return None if None in found else round(float(np.mean([r for r in found if r is not None])), 6)
 
 
@@ -118,7 +118,7 @@ def _held_out(labelled: Labelled, method: Method, sign_rule: str) -> dict[str, o
         return {"class_positions": None, "correlation_with_codes": None}
     return {
         "class_positions": [round(float(value), 6) for value in left_out],
-        "correlation_with_codes": correlation(left_out, labelled.codes),
+        "correlation_with_codes": noted_correlation(left_out, labelled.codes),
     }
 
 

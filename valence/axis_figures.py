@@ -3,26 +3,20 @@
 Colours and symbols are safe for colour-blind readers; matplotlib, because the files have to be made without a browser.
 """
 
-import io
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from valence.cache import write_whole
+from valence.axis_panels import BLUE, COLOURS, GREY, ORANGE, SYMBOLS, WIDTH_IN, legend, panels_of, save
 from valence.label_places import place_labels
 from valence.stories import NEGATIVE, POSITIVE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREEN, PURPLE, GREY = "#2f7fd1", "#cf7500", "#0b9a73", "#b05fc0", "#7a7a7a"
-COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#c23b4e", "#5a6fbf", "#8a7a2b", "#3aa6b9", "#9a5a3c", "#555555")
-SYMBOLS = ("o", "D", "s", "^", "v", "P", "X", "<", ">", "h")
-WIDTH_IN = 8.0
 CHARACTER_IN = 0.078
 """width of a letter of a name"""
 MOST_IN_FULL = 4
@@ -44,25 +38,10 @@ def draw_all(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
     return [path for name, figure in figures.items() if figure is not None for path in save(figure, folder / name)]
 
 
-def save(figure: "Figure", path: Path) -> list[Path]:
-    """The figure as SVG and PNG; the same tables give the same bytes."""
-    import matplotlib as mpl
-
-    written = []
-    with mpl.rc_context({"svg.hashsalt": "valence", "svg.fonttype": "none"}):
-        for suffix, options in ((".svg", {"metadata": {"Date": None}}), (".png", {"dpi": 160})):
-            content = io.BytesIO()
-            figure.savefig(content, format=suffix[1:], bbox_inches="tight", **options)  # type: ignore[arg-type]
-            target = path.with_suffix(suffix)
-            write_whole(target, partial(Path.write_bytes, data=content.getvalue()))
-            written.append(target)
-    return written
-
-
 def positions(table: pd.DataFrame, axes: pd.DataFrame) -> "Figure":
     """Nine emotions on the axis and on the component next to it, a panel an LLM; faint points are paraphrases."""
     llms = list(dict.fromkeys(table["llm"]))
-    figure, panels = _panels(len(llms), columns=min(len(llms), 2), height=4.4)
+    figure, panels = panels_of(len(llms), columns=min(len(llms), 2), height=4.4)
     for llm, panel in zip(llms, panels, strict=False):
         rows = table[table["llm"] == llm]
         for names, colour, symbol in ((NEGATIVE, ORANGE, "D"), (("neutral",), GREY, "s"), (POSITIVE, BLUE, "o")):
@@ -120,20 +99,20 @@ def layers(table: pd.DataFrame, valid: pd.DataFrame) -> "Figure | None":
         return None
     valid = of_benchmarks(valid)
     found = valid[(valid["predictor"] == "axis") & (valid["dimension"] == "valence") & valid["layer"].notna()]
-    panels_of = [
+    columns = [
         ("explained_variance", "variance along the axis"),
         ("cosine_to_reference", "cosine with the axis read"),
     ]
     benchmarks = list(dict.fromkeys(found["benchmark"]))
-    figure, panels = _panels(len(panels_of) + len(benchmarks), columns=2, height=2.7)
+    figure, panels = panels_of(len(columns) + len(benchmarks), columns=2, height=2.7)
     for number, llm in enumerate(dict.fromkeys(table["llm"])):
         style = {"color": COLOURS[number % 10], "marker": SYMBOLS[number % 10], "markersize": 3, "linewidth": 1.2}
         rows = table[table["llm"] == llm]
-        for panel, (column, title) in zip(panels, panels_of, strict=False):
+        for panel, (column, title) in zip(panels, columns, strict=False):
             panel.plot(rows["depth"], rows[column], label=llm, **style)
             panel.set_title(title, fontsize=9, loc="left")
         last = rows[["layer", "depth"]].set_index("layer")["depth"]
-        for panel, name in zip(panels[len(panels_of) :], benchmarks, strict=False):
+        for panel, name in zip(panels[len(columns) :], benchmarks, strict=False):
             curve = found[(found["llm"] == llm) & (found["benchmark"] == name)].sort_values("layer")
             panel.plot(curve["layer"].map(last), curve["value"], label=llm, **style)
             kind = found[found["benchmark"] == name]["measure"].iloc[0]
@@ -141,7 +120,7 @@ def layers(table: pd.DataFrame, valid: pd.DataFrame) -> "Figure | None":
             panel.axhline(0.5 if kind == "AUC" else 0.0, color=GREY, linewidth=0.8, linestyle=":")
     for panel in panels:
         panel.set_xlabel("depth (0 embeddings, 1 last layer)")
-    _legend(figure, panels[0])
+    legend(figure, panels[0])
     return figure
 
 
@@ -162,7 +141,7 @@ def agreement_map(table: pd.DataFrame, level: str = "classes") -> "Figure | None
         else:
             values[min(a, b), max(a, b)], values[max(a, b), min(a, b)] = row.r, row.r_other_set
     side = max(3.6, 0.62 * len(names) + 2.0)
-    figure, (panel,) = _panels(1, columns=1, height=side, width=side + 1.6)
+    figure, (panel,) = panels_of(1, columns=1, height=side, width=side + 1.6)
     image = panel.imshow(values, vmin=-1, vmax=1, cmap="PuOr")
     panel.set_xticks(range(len(names)), names, rotation=45, ha="right")
     panel.set_yticks(range(len(names)), names)
@@ -190,7 +169,7 @@ def validity(table: pd.DataFrame) -> "Figure | None":
         rows = rows[rows["predictor"].isin(MAIN)]
     benchmarks = list(dict.fromkeys(rows["benchmark"]))
     labels = list(dict.fromkeys(zip(rows["llm"], rows["predictor"], strict=True)))
-    figure, panels = _panels(len(benchmarks), columns=1, height=0.6 + 0.2 * len(labels), width=WIDTH_IN)
+    figure, panels = panels_of(len(benchmarks), columns=1, height=0.6 + 0.2 * len(labels), width=WIDTH_IN)
     llms = list(dict.fromkeys(rows["llm"]))
     for name, panel in zip(benchmarks, panels, strict=False):
         here = rows[rows["benchmark"] == name].set_index(["llm", "predictor"])
@@ -229,7 +208,7 @@ def dose(table: pd.DataFrame) -> "Figure | None":
     if table.empty or table["n_paraphrases"].nunique() < 2:
         return None
     benchmarks = list(dict.fromkeys(table["benchmark"]))
-    figure, panels = _panels(len(benchmarks), columns=2, height=2.8)
+    figure, panels = panels_of(len(benchmarks), columns=2, height=2.8)
     for name, panel in zip(benchmarks, panels, strict=False):
         for number, llm in enumerate(dict.fromkeys(table["llm"])):
             draws = table[(table["llm"] == llm) & (table["benchmark"] == name)].groupby("n_paraphrases")["value"]
@@ -244,31 +223,5 @@ def dose(table: pd.DataFrame) -> "Figure | None":
         panel.minorticks_off()
         panel.set_title(f"{name}: zero-shot {measure}", fontsize=9, loc="left")
         panel.set_xlabel("paraphrases a story")
-    _legend(figure, panels[0])
+    legend(figure, panels[0])
     return figure
-
-
-def _panels(n: int, *, columns: int, height: float, width: float | None = None) -> tuple["Figure", list[Any]]:
-    """A figure with n panels, filled row by row, height inches each."""
-    from matplotlib.figure import Figure
-
-    columns = max(1, min(columns, n))
-    n_rows = -(-n // columns)
-    total = width or (WIDTH_IN if columns > 1 else 6.0)
-    figure = Figure(figsize=(total, height * n_rows), layout="constrained")
-    panels = []
-    for index in range(n):
-        panel = figure.add_subplot(n_rows, columns, index + 1)
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.grid(visible=True, color=GREY, alpha=0.2, linewidth=0.6)
-        panel.set_axisbelow(True)
-        panel.tick_params(labelsize=8)
-        panel.xaxis.label.set_fontsize(8)
-        panel.yaxis.label.set_fontsize(8)
-        panels.append(panel)
-    return figure, panels
-
-
-def _legend(figure: "Figure", panel: Any) -> None:
-    handles, labels = panel.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=4, fontsize=8, frameon=False)

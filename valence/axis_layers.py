@@ -11,7 +11,7 @@ import pandas as pd
 
 from valence.axis import Axis, fit_axis
 from valence.axis_methods import choose_method
-from valence.axis_style import correlation
+from valence.axis_style import noted_correlation
 from valence.errors import BadInput
 
 REFERENCE = -2
@@ -114,8 +114,10 @@ def _row(index: int, axis: Axis, n_layers: int, reference: np.ndarray, values: S
         "correlation_of_sets": sets["correlation"],
         "r_held_out_set": sets["held_out_correlation"],
         "r_held_out_class": held_out["correlation_with_codes"],
-        "r_codes": correlation(axis.class_positions, codes),
-        "r_values": None if values is None else correlation(axis.class_positions, np.asarray(values, dtype=float)),
+        "r_codes": noted_correlation(axis.class_positions, codes),
+        "r_values": None
+        if values is None
+        else noted_correlation(axis.class_positions, np.asarray(values, dtype=float)),
     }
     return {
         "layer": index,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from valence.axis_pca import set_means
+from valence.intervals import correlation
 from valence.stories import OPENINGS, grammatical_person
 
 STYLE_LIMIT = 0.666
@@ -72,7 +73,7 @@ def style_of_axis(
     names = sorted(set(sets))
     return {
         trait: {
-            str(name): correlation(of_set, trait_of_set)
+            str(name): noted_correlation(of_set, trait_of_set)
             for name, of_set, trait_of_set in zip(
                 names, projections, set_means(of_text[:, None], emotions, sets, classes)[..., 0], strict=True
             )
@@ -81,8 +82,7 @@ def style_of_axis(
     }
 
 
-def correlation(x: np.ndarray, y: np.ndarray) -> float | None:
-    """Pearson's r; None where one of the two is constant."""
-    if np.ptp(x) < 1e-12 or np.ptp(y) < 1e-12:
-        return None
-    return round(float(np.corrcoef(x, y)[0, 1]), 6)
+def noted_correlation(x: np.ndarray, y: np.ndarray) -> float | None:
+    """`valence.intervals.correlation` as the notes of an axis have it: six digits, and None where there is none."""
+    r = correlation(np.asarray(x, dtype=float), np.asarray(y, dtype=float))
+    return None if np.isnan(r) else round(r, 6)

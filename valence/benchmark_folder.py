@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from valence.benchmark_files import SUFFIXES
-from valence.benchmarks import BENCHMARKS, Benchmark, Part, benchmark
+from valence.benchmark_kinds import Benchmark, Part
+from valence.benchmarks import BENCHMARKS, benchmark
 from valence.errors import BadInput
 
 TABLE = "|".join(re.escape(suffix[1:]) for suffix in SUFFIXES)

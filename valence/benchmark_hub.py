@@ -8,9 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from valence.benchmark_files import strings
+from valence.benchmark_kinds import Benchmark
 from valence.benchmark_rows import rows_of_table
 from valence.benchmark_texts import BenchmarkTexts, texts_of_table
-from valence.benchmarks import BENCHMARKS, Benchmark, benchmark
+from valence.benchmarks import BENCHMARKS, benchmark
 from valence.errors import BadInput
 
 HUB = "hub"

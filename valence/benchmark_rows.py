@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from valence.benchmark_files import bad_file, read_lines, read_table, read_text
-from valence.benchmarks import Benchmark, Part
+from valence.benchmark_kinds import Benchmark, Part
 from valence.cell import derive_seed
 
 MAX_WORDS = 200

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from valence.benchmark_folder import find_benchmarks, listing, parts_of
+from valence.benchmark_kinds import Benchmark
 from valence.benchmark_rows import read_part
-from valence.benchmarks import Benchmark
 from valence.cell import canonical_hash, derive_seed
 from valence.errors import BadInput
 

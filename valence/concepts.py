@@ -17,6 +17,7 @@ import numpy as np
 from valence.axis import Axis, fit_axis, labelled_texts
 from valence.axis_methods import Labelled, choose_method
 from valence.errors import BadInput
+from valence.intervals import delong
 
 LEVELS: Mapping[str, float] = MappingProxyType({"low": -1.0, "middle": 0.0, "high": 1.0})
 """levels of a concept and their codes"""
@@ -125,12 +126,6 @@ def held_out_separation(
         projected = others.centroids @ direction
         if projected[others.codes > 0].mean() < projected[others.codes < 0].mean():
             direction = -direction
-        positions = labelled.activations[tried] @ direction
-        areas.append(_area(positions[side[tried] > 0], positions[side[tried] < 0]))
+        tried &= side != 0
+        areas.append(delong(labelled.activations[tried] @ direction, side[tried] > 0)[0])
     return float(np.mean(areas))
-
-
-def _area(positive: np.ndarray, negative: np.ndarray) -> float:
-    """Share of pairs in which the positive one is larger, ties as a half."""
-    differences = positive[:, None] - negative[None, :]
-    return float(np.mean((differences > 0) + 0.5 * (differences == 0)))

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from valence.benchmark_kinds import Benchmark
 from valence.benchmark_texts import BenchmarkTexts, Texts
-from valence.benchmarks import Benchmark
 from valence.cache import file_hash
 from valence.errors import BadInput
 

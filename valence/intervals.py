@@ -7,12 +7,11 @@ Scores are never turned round: an axis that orders a benchmark backwards has an 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from itertools import permutations
 
 import numpy as np
 from scipy import stats
 
+from valence.arrangements import arranged
 from valence.errors import BadInput
 from valence.stories import EMOTIONS, NEGATIVE, POSITIVE
 
@@ -173,17 +172,11 @@ def partial_correlation(x: np.ndarray, y: np.ndarray, given: np.ndarray) -> floa
 def permutation_p(a: np.ndarray, b: np.ndarray, classes: Sequence[str] = EMOTIONS) -> float:
     """Share of class permutations of b, each turned so that positive classes lie above negative, with r as large.
 
-    a, b : (n_classes,), positions already so turned. Exact: all n! up to nine classes, 362,880 of them.
+    a, b : (n_classes,), positions already so turned. Exact up to nine classes, 362,880 orders; of more, a sample.
     """
     a = (a - a.mean()) / a.std()
     b = (b - b.mean()) / b.std()
     weights = np.array([(name in POSITIVE) / len(POSITIVE) - (name in NEGATIVE) / len(NEGATIVE) for name in classes])
-    permuted = b[_orders(len(b))]
+    permuted, _ = arranged(b, seed=0)
     values = (permuted @ a) / len(a) * np.where(permuted @ weights >= 0, 1.0, -1.0)
     return float(np.mean(values >= np.mean(a * b) - 1e-9))
-
-
-@cache
-def _orders(n: int) -> np.ndarray:
-    """All orders of n things: (n!, n)."""
-    return np.array(list(permutations(range(n))), dtype=np.int8)

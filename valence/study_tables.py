@@ -17,6 +17,8 @@ from valence.axis_layers import fit_layers, layer_profile
 from valence.axis_methods import METHODS
 from valence.axis_null_rows import NONCE, NULL_COLUMNS, UNTRAINED, Found, null_rows, nulls_of_axis
 from valence.axis_nulls import Null
+from valence.axis_pca import polarity
+from valence.axis_threshold import threshold_of_sign_rule
 from valence.benchmark_texts import BenchmarkTexts
 from valence.study_positions import concept_table, position_table
 from valence.study_read import Read
@@ -92,6 +94,9 @@ def axes_row(read: Read, axis: Axis, paraphrases: Paraphrases, nulls: Mapping[st
     Parameters
     ----------
     nulls : of `nulls_of_axis`. r_codes_of_nonce and r_codes_of_untrained are means over their seeds.
+
+    r_signed has the sign that the rule gives the axis, which "joy" may turn round; threshold_signed is what it exceeds
+    once in twenty times without any valence.
     """
     texts = (paraphrases.activations, paraphrases.emotions, paraphrases.sets)
     there = {name: null for name, null in nulls.items() if isinstance(null, Null)}
@@ -100,6 +105,7 @@ def axes_row(read: Read, axis: Axis, paraphrases: Paraphrases, nulls: Mapping[st
         null = there.get(null_name)
         found[f"r_codes_of_{name}"] = np.nan if null is None else null.mean
         found[f"p_{name}"] = np.nan if null is None else null.p_value
+    codes, rule = polarity(axis.classes), str(axis.notes["sign_rule"])
     sets_notes: dict = axis.notes["sets"]  # type: ignore[assignment]
     return {
         **{
@@ -114,6 +120,8 @@ def axes_row(read: Read, axis: Axis, paraphrases: Paraphrases, nulls: Mapping[st
         "d_model": len(axis.direction),
         "explained_variance": axis.explained_variance,
         **found,
+        "r_signed": float(np.corrcoef(axis.class_positions, codes)[0, 1]),
+        "threshold_signed": threshold_of_sign_rule(codes, classes=axis.classes, sign_rule=rule),
         "correlation_of_sets": sets_notes["correlation"],
         "sign_rules_agree": axis.notes.get("sign_rules_agree"),
         "warnings": "; ".join(axis.notes["warnings"]),  # type: ignore[arg-type]

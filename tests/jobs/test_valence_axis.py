@@ -1,5 +1,6 @@
 """The job valence_axis end to end on tiny LLMs, with real Ray, engine, encoder and MLflow; and what it refuses."""
 
+import importlib.metadata
 import json
 import os
 import shutil
@@ -142,6 +143,8 @@ def test_every_table_has_every_llm(finished):
     assert (axes["n_texts"] == 18 * N).all()
     assert (axes["layer"] == N_BLOCKS - 1).all()
     assert axes["warnings"].notna().all()
+    np.testing.assert_allclose(axes["r_signed"].abs(), axes["r_codes"], atol=1e-6)
+    assert (axes["engine_version"] == importlib.metadata.version("transformers")).all()
     # layer 0 at the last token is the same full stop everywhere
     assert set(table(out, "layers").query("llm == 'tiny-a'")["layer"]) == set(range(1, N_BLOCKS + 1))
     assert set(table(out, "dose")["n_paraphrases"]) == {1, 3, 4}

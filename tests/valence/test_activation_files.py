@@ -7,7 +7,8 @@ import pytest
 
 from tests.valence.tiny_llms import tiny_llm
 from valence import activation_files
-from valence.activation_files import MANIFEST, ActivationFiles, read_to_files
+from valence.activation_files import ActivationFiles, read_to_files
+from valence.activation_manifest import MANIFEST
 from valence.errors import BadInput
 from valence.generation import TransformersEngine
 from valence.llms import resolve_llm

@@ -8,8 +8,9 @@ import pytest
 
 from valence.benchmark_folder import find_benchmarks
 from valence.benchmark_hub import benchmarks_on_hub, load_from_hub
+from valence.benchmark_kinds import KINDS
 from valence.benchmark_texts import BenchmarkTexts, load_benchmark
-from valence.benchmarks import BENCHMARKS, KINDS, benchmark
+from valence.benchmarks import BENCHMARKS, benchmark
 from valence.errors import BadInput
 
 GOOD = [f"good film number {index}" for index in range(30)]

@@ -81,17 +81,6 @@ def test_noise_is_not_separated():
     assert abs(np.mean(areas) - 0.5) < 0.1
 
 
-def test_area_is_that_of_sklearn():
-    from sklearn.metrics import roc_auc_score
-
-    from valence.concepts import _area
-
-    random = np.random.default_rng(0)
-    positive, negative = random.integers(0, 6, 20), random.integers(0, 5, 30)
-    expected = roc_auc_score(np.repeat([1, 0], [20, 30]), np.concatenate([positive, negative]))
-    assert _area(positive, negative) == pytest.approx(expected)
-
-
 def test_what_is_refused():
     activations, labels, sets, _ = planted(classes=tuple(LEVELS), values=(-1.0, 0.0, 1.0))
     with pytest.raises(BadInput, match="texts of high"):
