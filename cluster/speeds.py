@@ -35,7 +35,9 @@ COLUMNS = {
     "source": "string",
 }
 KEY = [name for name in COLUMNS if name not in ("windows_per_second", "memory_mb", "torch", "date", "source")]
-DEFAULT_SECONDS = {"windows": 1e-8, "de": 5e-8}
+PRECISIONS = ("fp32", "tf32")
+"""those that cells are trained in; rows of others say what they would bring"""
+DEFAULT_SECONDS = {"windows": 2e-7, "de": 5e-8}
 """of a training window for each of its values, where the table knows no classifier of the input at all"""
 DEFAULT_BYTES = 200.0
 """for each value of a batch, where no memory was measured: 50 float32 maps"""
@@ -88,6 +90,8 @@ def rows_by_classifier() -> Mapping[str, tuple[Row, ...]]:
     """The table's rows in units of one value."""
     found: dict[str, list[Row]] = {}
     for row in read_speeds().itertuples():
+        if row.precision not in PRECISIONS:
+            continue
         size = row.n_chans * row.n_times
         memory = None if pd.isna(row.memory_mb) else row.memory_mb / (row.cells_at_once * row.batch * size)
         speed = 1 / (row.windows_per_second * size)

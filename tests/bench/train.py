@@ -7,8 +7,8 @@ Every measurement is a new process with everything imported; sides take turns, m
 trains as many cells at once as the machine has cores, each in a single-threaded process on one memory-mapped file of
 windows, on a GPU all in one process. Peers train one cell with all cores, as their users do: of cells one after the
 other, the rate of one is the rate of all. The rate counts training windows in all epochs but the first, validation of
-a quarter as many windows after each epoch included on every side; importing, building, compiling, calibrating and the
-first epoch are start-up. The number of windows follows the speed table, so that slow classifiers take few.
+a quarter as many windows after each epoch included on every side; building, compiling, calibrating and the first epoch
+are start-up, and imports are told apart. The number of windows follows the speed table: slow classifiers take few.
 
 torcheeg 1.1.2 is no part of valence: uv pip install torcheeg==1.1.2, or into a folder that PYTHONPATH names.
 """
@@ -78,6 +78,9 @@ def main() -> int:
     names = options.classifiers.split(",") if options.classifiers else roster(with_extras=options.measure_speeds)
     for name in names:
         CLASSIFIERS[name]
+    if options.epochs < 2:
+        print(f"--epochs {options.epochs}: the first is start-up, so at least 2", file=sys.stderr)
+        return 2
     if options.device == "cuda" and not torch.cuda.is_available():
         print("--device cuda: there is no GPU here", file=sys.stderr)
         return 2
@@ -89,6 +92,7 @@ def main() -> int:
         print("torcheeg is not installed and is left out; see this benchmark's help", file=sys.stderr)
     print(train_report.machine(options.device), flush=True)
     tasks = {name: task_of(name, options) for name in names}
+    print(f"imports of all sides, once for all processes: {runner.import_s:.1f} s")
     predicted = sum(predicted_seconds(task, options.repeats, sides) for task in tasks.values())
     print(f"{len(names)} classifiers, {len(sides)} sides, about {predicted / 60:.0f} minutes\n", flush=True)
     runs = pd.DataFrame([run for name in names for run in compare(tasks[name], sides, options, runner)])
@@ -187,6 +191,11 @@ class Runner:
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["tests.bench.train_imports"])
+        started = time.monotonic()
+        first = self._context.Process(target=time.monotonic)
+        first.start()
+        first.join()
+        self.import_s = time.monotonic() - started
 
     def run(self, tasks: list[Task]) -> dict:
         """Measure tasks at once, each in a process of its own; one line for all of them."""
