@@ -114,3 +114,42 @@ def spatial_filter(x: torch.Tensor, mixing: torch.Tensor) -> torch.Tensor:
     batch, n_maps, n_chans, n_times = x.shape
     mixing = mixing.expand(batch, *mixing.shape).flatten(0, 1)
     return torch.bmm(mixing, x.reshape(batch * n_maps, n_chans, n_times)).view(batch, -1, n_times)
+
+
+def filter_by_spectrum(x: torch.Tensor, taps: torch.Tensor, step: int, padding: Padding) -> torch.Tensor:
+    """Correlate maps with filters, every input with every output, as products of spectra.
+
+    Parameters
+    ----------
+    x : (batch, n_inputs, n_chans, n_times).
+    taps : (n_outputs, n_inputs, k), `step` samples apart.
+    padding : zeros before and after.
+
+    Returns
+    -------
+    (batch, n_outputs, n_chans, n_times + padding - step·(k - 1))
+    """
+    batch, _, n_chans, n_times = x.shape
+    length = step * (taps.shape[2] - 1) + 1
+    n_out = n_times + sum(padding) - length + 1
+    n_points = _fast_length(n_times + sum(padding))
+    if step > 1:
+        taps = functional.pad(taps[..., None], (0, step - 1)).flatten(2)[:, :, :length]
+    signals = torch.fft.rfft(functional.pad(x, (padding[0], n_points - n_times - padding[0])))
+    spectra = torch.fft.rfft(taps, n_points).conj().permute(2, 0, 1)
+    products = torch.bmm(spectra, signals.permute(3, 1, 0, 2).flatten(2))  # (n_frequencies, n_outputs, batch * n_chans)
+    products = products.unflatten(2, (batch, n_chans)).permute(2, 1, 3, 0)
+    return torch.fft.irfft(products, n_points)[..., :n_out]
+
+
+def _fast_length(n: int) -> int:
+    """The smallest even number from n on whose prime factors are 2, 3 and 5: transforms of others are slow."""
+    n += n % 2
+    while True:
+        rest = n
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return n
+        n += 2

@@ -18,16 +18,29 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 NAMES = ("Fp1", "Fp2", "F3", "F4", "C3", "C4", "O1", "O2")
 N_SAMPLES = 4
 CHAIN = "spatial filter before temporal filter, batch normalisation"
+OWN_TIME, OWN_SPACE = (f"depthwise {kind} filter as matrix product" for kind in ("temporal", "spatial"))
+CHANNELS, FIRST = "channels as input of a temporal convolution", "long temporal filter along the first dimension"
 FITS = {
     "ATCNet": (CHAIN,),
-    "AttentionBaseNet": (CHAIN,),
+    "AttentionBaseNet": (CHAIN, OWN_TIME),
     "CTNet": (CHAIN,),
+    "Deep4Net": (CHANNELS,),
     "EEGConformer": ("spatial filter before temporal filter",),
-    "EEGITNet": (CHAIN,) * 3,
-    "EEGNet": (CHAIN,),
-    "MSVTNet": (CHAIN,) * 4,
+    "EEGInceptionERP": (OWN_SPACE, OWN_SPACE, OWN_SPACE, FIRST),
+    "EEGITNet": (CHAIN, CHAIN, CHAIN),
+    "EEGNet": (CHAIN, OWN_TIME),
+    "EEGNeX": (OWN_SPACE, FIRST),
+    "EEGTCNet": (OWN_SPACE, OWN_TIME),
+    "FBLightConvNet": (CHANNELS,),
+    "FBMSNet": (OWN_SPACE,),
+    "IFNet": (OWN_TIME, OWN_TIME),
+    "MSVTNet": (CHAIN,) * 4 + (OWN_TIME,) * 4,
+    "ShallowFBCSPNet": (CHANNELS,),
     "SincShallowNet": (CHAIN,),
+    "SleepStagerChambon2018": (FIRST,),
     "TCFormer": ("spatial filter before 3 temporal filters, batch normalisation",),
+    "TIDNet": (CHANNELS,),
+    "TSception": (CHANNELS, FIRST),
 }
 SHAPES = (400, 643)
 
@@ -83,6 +96,13 @@ def test_same_function(name, n_times):
     plain, x = built(name, n_times)
     fast, words = rewritten(plain, x)
     assert sorted(words) == sorted(FITS[name])
+    assert_same(fast, plain, x)
+
+
+def test_same_function_of_long_windows():
+    plain, x = built("TIDNet", 1100)
+    fast, words = rewritten(plain, x)
+    assert "long temporal filters by their spectra" in words
     assert_same(fast, plain, x)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from valence.rewrites.chains import rewrite_chains
+from valence.rewrites.convolutions import rewrite_convolutions
 from valence.rewrites.trace import record
 
 
@@ -23,4 +24,4 @@ def rewrite(module: nn.Module, x: torch.Tensor) -> tuple[str, ...]:
     tuple of str : what was rewritten, in words; empty where nothing fits.
     """
     trace = record(module, x)
-    return tuple(rewrite_chains(trace))
+    return (*rewrite_chains(trace), *rewrite_convolutions(trace))

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from valence.fast_layers import Padding, filter_maps, frame_moments, mix_channels
 from valence.rewrites.intercept import free, intercept
-from valence.rewrites.trace import CONVOLUTIONS, NORM, Call, Trace
+from valence.rewrites.trace import CONVOLUTIONS, NORM, Call, Trace, memory_format
 
 HARMLESS = {"permute", "transpose", "contiguous", "movedim", "swapaxes"}
 PASS = 30
@@ -55,8 +55,8 @@ class Chain:
     does as before and costs nothing.
     """
 
-    def __init__(self, n_branches: int, time: int):
-        self.time = time
+    def __init__(self, n_branches: int, time: int, layout: torch.memory_format):
+        self.time, self.layout = time, layout
         self.filtered: list[_Filtered | None] = [None] * n_branches
         self.norms: dict[int, _Norm] = {}
 
@@ -86,7 +86,7 @@ class Chain:
             pieces = [_spatial_first(*each) for each in zip(branches, affine, parts, strict=True)]
             out = torch.cat(pieces, 1) if len(pieces) > 1 else pieces[0]
             out = out if bias is None else out + bias[:, None]
-        return out.unsqueeze(5 - self.time)
+        return out.unsqueeze(5 - self.time).contiguous(memory_format=self.layout)
 
     def _affine(self, branches: list[_Filtered]) -> list[tuple[torch.Tensor | None, torch.Tensor | None]]:
         """Scale and shift of every branch's filters, each (n_filters,) or None for one and zero."""
@@ -234,7 +234,7 @@ def _rewrite_one(trace: Trace, spatial: Call) -> str | None:
 
 
 def _install(trace: Trace, branches: list[_Branch], spatial: Call, time: int, n_norms: int, spare: float) -> str:
-    chain = Chain(len(branches), time)
+    chain = Chain(len(branches), time, memory_format(spatial.output))
     for number, branch in enumerate(branches):
         temporal = branch.temporal
         intercept(temporal.owner, temporal.function, temporal.position, _Temporal(chain, number))

@@ -131,5 +131,11 @@ def untouched(module: nn.Module) -> Iterator[None]:
                 part.training = training
 
 
+def memory_format(tensor: torch.Tensor) -> torch.memory_format:
+    """How a tensor's values lie in memory."""
+    last = tensor.ndim == 4 and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format
+
+
 def _tensors(tree: Any) -> Iterator[torch.Tensor]:
     return (leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor))
