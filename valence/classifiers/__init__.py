@@ -49,10 +49,6 @@ class Classifier:
     pretrained: Pretrained | None = None
     gpus_per_cell: int = 1
     """GPUs that one cell trains on, data-parallel where more than one"""
-    windows_per_second: float | None = None
-    """training samples a second on one CPU core, roughly: 5-s windows of 32 channels at 100 Hz, or clips of DE"""
-    h200_windows_per_second: float | None = None
-    """the same on one H200, alone, float32 with TF32: 10-s windows of 32 channels at 200 Hz; None: unmeasured"""
 
 
 CLASSIFIERS: Registry[Classifier] = Registry("classifier", __name__)

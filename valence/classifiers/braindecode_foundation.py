@@ -25,7 +25,6 @@ for row in (
             # trained on 18 bipolar channels: another montage learns embeddings of its own
             load=partial(pretrained.load_weights, own=("encoder.channel_tokens.weight",)),
         ),
-        h200_windows_per_second=1584,
     ),
     Classifier(
         name="CBraMod",
@@ -37,7 +36,6 @@ for row in (
         pretrained=Pretrained(
             hub_id="braindecode/cbramod-pretrained", licence="BSD-3-Clause", load=pretrained.load_weights
         ),
-        h200_windows_per_second=938,
     ),
     Classifier(
         name="Labram",

@@ -43,7 +43,6 @@ CLASSIFIERS.add(
         input="de",
         group="extra",
         build=LogisticRegression,
-        windows_per_second=90_000,
     ),
     source=__name__,
 )

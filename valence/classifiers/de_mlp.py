@@ -41,7 +41,6 @@ CLASSIFIERS.add(
         input="de",
         group="extra",
         build=MultilayerPerceptron,
-        windows_per_second=20_000,
     ),
     source=__name__,
 )
