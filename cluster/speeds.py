@@ -41,6 +41,8 @@ DEFAULT_SECONDS = {"windows": 2e-7, "de": 5e-8}
 """of a training window for each of its values, where the table knows no classifier of the input at all"""
 DEFAULT_BYTES = 200.0
 """for each value of a batch, where no memory was measured: 50 float32 maps"""
+LEAST_STEP_S = {"cpu": 0.0, "cuda": 2e-4}
+"""of a training step: small windows do not make it shorter; on an H200 the shortest measured is 2.3e-4"""
 BATCH_WEIGHT = 0.5
 """how much a factor in the batch counts beside the same factor in the window, where the nearest row is chosen"""
 
@@ -104,7 +106,8 @@ def rows_by_classifier() -> Mapping[str, tuple[Row, ...]]:
 def window_seconds(classifier: str, shape: Shape) -> float:
     """Seconds of one training window on one slot (CPU core, or GPU with its cells at once)."""
     unit = _guess(classifier, shape, _seconds)
-    return shape.size * (unit if unit is not None else DEFAULT_SECONDS[CLASSIFIERS[classifier].input])
+    seconds = shape.size * (unit if unit is not None else DEFAULT_SECONDS[CLASSIFIERS[classifier].input])
+    return max(seconds, LEAST_STEP_S[shape.device] / shape.batch)
 
 
 def cell_megabytes(classifier: str, shape: Shape) -> float:

@@ -253,6 +253,16 @@ def test_the_row_of_the_nearest_shape_is_taken(table):
     assert memory == pytest.approx({"short": 32, "long": 80, "large batch": 256, "in between": 40})
 
 
+def test_a_gpu_takes_its_time_for_a_step_however_small(table):
+    """Shallow's windows of an eighth do not train eight times as fast where a step only launches kernels."""
+    table("ShallowFBCSPNet,cuda,g,graph,tf32,no,32,2000,64,1,200000,,2.13,,t")
+    sizes = (64_000, 8_000)
+    steps = [
+        64 * speeds.window_seconds("ShallowFBCSPNet", speeds.Shape(device="cuda", size=s, batch=64)) for s in sizes
+    ]
+    assert steps == pytest.approx([64 / 200_000, speeds.LEAST_STEP_S["cuda"]])
+
+
 def test_what_was_not_measured_is_guessed_from_what_was(table, plug_in):
     """From the other device times the ratio of those measured on both; else the median of the same input."""
     cpu, gpu = "{},cpu,c,eager,fp32,no,32,2000,64,1,{},,2.13,,t", "{},cuda,g,graph,tf32,no,32,2000,64,1,{},,2.13,,t"
