@@ -136,7 +136,10 @@ def filter_by_spectrum(x: torch.Tensor, taps: torch.Tensor, step: int, padding: 
     if step > 1:
         taps = functional.pad(taps[..., None], (0, step - 1)).flatten(2)[:, :, :length]
     signals = torch.fft.rfft(functional.pad(x, (padding[0], n_points - n_times - padding[0])))
-    spectra = torch.fft.rfft(taps, n_points).conj().permute(2, 0, 1)
+    spectra = torch.fft.rfft(taps, n_points).conj()
+    if taps.shape[1] == 1:
+        return torch.fft.irfft(signals * spectra, n_points)[..., :n_out]
+    spectra = spectra.permute(2, 0, 1)
     products = torch.bmm(spectra, signals.permute(3, 1, 0, 2).flatten(2))  # (n_frequencies, n_outputs, batch * n_chans)
     products = products.unflatten(2, (batch, n_chans)).permute(2, 1, 3, 0)
     return torch.fft.irfft(products, n_points)[..., :n_out]

@@ -20,6 +20,7 @@ N_SAMPLES = 4
 CHAIN = "spatial filter before temporal filter, batch normalisation"
 OWN_TIME, OWN_SPACE = (f"depthwise {kind} filter as matrix product" for kind in ("temporal", "spatial"))
 CHANNELS, FIRST = "channels as input of a temporal convolution", "long temporal filter along the first dimension"
+BANK = "filter bank by one transform"
 FITS = {
     "ATCNet": (CHAIN,),
     "AttentionBaseNet": (CHAIN, OWN_TIME),
@@ -31,9 +32,10 @@ FITS = {
     "EEGNet": (CHAIN, OWN_TIME),
     "EEGNeX": (OWN_SPACE, FIRST),
     "EEGTCNet": (OWN_SPACE, OWN_TIME),
-    "FBLightConvNet": (CHANNELS,),
-    "FBMSNet": (OWN_SPACE,),
-    "IFNet": (OWN_TIME, OWN_TIME),
+    "FBCNet": (BANK,),
+    "FBLightConvNet": (BANK, CHANNELS),
+    "FBMSNet": (BANK, OWN_SPACE),
+    "IFNet": (BANK, OWN_TIME, OWN_TIME),
     "MSVTNet": (CHAIN,) * 4 + (OWN_TIME,) * 4,
     "ShallowFBCSPNet": (CHANNELS,),
     "SincShallowNet": (CHAIN,),

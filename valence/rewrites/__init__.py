@@ -9,7 +9,10 @@ from torch import nn
 
 from valence.rewrites.chains import rewrite_chains
 from valence.rewrites.convolutions import rewrite_convolutions
+from valence.rewrites.fronts import fixed_front, rewrite_front
 from valence.rewrites.trace import record
+
+__all__ = ["fixed_front", "rewrite"]
 
 
 def rewrite(module: nn.Module, x: torch.Tensor) -> tuple[str, ...]:
@@ -24,4 +27,4 @@ def rewrite(module: nn.Module, x: torch.Tensor) -> tuple[str, ...]:
     tuple of str : what was rewritten, in words; empty where nothing fits.
     """
     trace = record(module, x)
-    return (*rewrite_chains(trace), *rewrite_convolutions(trace))
+    return (*rewrite_front(trace, module, x), *rewrite_chains(trace), *rewrite_convolutions(trace))

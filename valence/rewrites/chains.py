@@ -114,7 +114,8 @@ def _normalisation(norm: _Norm, branches: list[_Filtered]) -> tuple[torch.Tensor
                 with torch.no_grad():
                     norm.running_mean.lerp_((mean + bias).to(norm.running_mean.dtype), norm.momentum)
                     norm.running_var.lerp_(unbiased.to(norm.running_var.dtype), norm.momentum)
-            mean, variance = mean.to(bias.dtype), variance.to(bias.dtype)
+            # A bias before the norm moves nothing, but has a gradient: of zero, so that weight decay still sees it.
+            mean, variance = mean.to(bias.dtype) + (bias - bias), variance.to(bias.dtype)
         else:
             assert norm.running_mean is not None
             assert norm.running_var is not None

@@ -1,6 +1,6 @@
 """Single convolutions that torch computes slowly, as the same sums in another form, chosen by their shapes alone.
 
-Each form takes what torch.conv1d and torch.conv2d take. Stride and dilation are one where a form does not say otherwise.
+Each form takes what torch.conv1d and torch.conv2d take; stride and dilation are one where it does not say otherwise.
 """
 
 from collections.abc import Callable

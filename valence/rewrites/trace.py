@@ -39,8 +39,10 @@ class Call:
 class Trace:
     """What a module did with one batch: its operations in order, and who reads what."""
 
-    def __init__(self, calls: list[Call], runs: dict[nn.Module, int], outer: set[nn.Module]):
+    def __init__(self, calls: list[Call], runs: dict[nn.Module, int], outer: set[nn.Module], seen: dict):
         self.calls, self.runs, self.outer = calls, runs, outer
+        self.seen: dict[nn.Module, tuple[Any, Any]] = seen
+        """first argument and result of every module"""
         self.producer: dict[int, Call] = {}
         self.consumers: dict[int, list[Call]] = defaultdict(list)
         for call in calls:
@@ -87,6 +89,7 @@ def record(module: nn.Module, x: torch.Tensor) -> Trace:
     recorder = _Recorder()
     runs: dict[nn.Module, int] = defaultdict(int)
     outer: set[nn.Module] = set()
+    seen: dict[nn.Module, tuple[Any, Any]] = {}
 
     def enter(part: nn.Module, _: tuple) -> None:
         if recorder.stack:
@@ -94,8 +97,9 @@ def record(module: nn.Module, x: torch.Tensor) -> Trace:
         runs[part] += 1
         recorder.stack.append((part, {}))
 
-    def leave(part: nn.Module, _: tuple, __: Any) -> None:
+    def leave(part: nn.Module, given: tuple, result: Any) -> None:
         recorder.stack.pop()
+        seen[part] = given[0] if given else None, result
 
     handles = []
     own_weights = {id(part) for p in module.modules() if isinstance(p, ParametrizationList) for part in p.modules()}
@@ -111,7 +115,7 @@ def record(module: nn.Module, x: torch.Tensor) -> Trace:
     finally:
         for handle in handles:
             handle.remove()
-    return Trace(recorder.calls, runs, outer)
+    return Trace(recorder.calls, runs, outer, seen)
 
 
 @contextmanager
