@@ -25,14 +25,14 @@ from cluster.axis_reading import (
 )
 from cluster.axis_request import StudyRequest
 from cluster.axis_study_files import AXIS, HASH, is_of, load_tables, save_tables
-from cluster.axis_untrained import read_untrained
+from cluster.axis_untrained import ENGINE, read_untrained
 from cluster.llm_pool import side_by_side
 from valence.agreement import Reading, families
 from valence.axis_null_rows import PER_STORY
 from valence.cell import canonical_hash
 from valence.concepts import concept_texts
 from valence.errors import BadInput
-from valence.llms import LLM, engine_identity
+from valence.llms import LLM, engine_identity, engine_version
 from valence.llms.untrained import UNTRAINED
 from valence.stories import nonce_stories
 from valence.study_read import Read, check_read
@@ -96,7 +96,7 @@ def hash_of_llm(request: StudyRequest, llm: LLM) -> str:
     parts = [engine_identity(llm, request.engine), llm.name, llm.family, writing_identity(request, writer)]
     own = [[text.id, text.text] for text in concept_texts()]
     own += [[story.id, story.text] for seed in range(request.nonce) for story in nonce_stories(seed=seed)]
-    networks = [UNTRAINED, PER_STORY, request.untrained]
+    networks = [UNTRAINED, PER_STORY, request.untrained, engine_version(ENGINE)]
     return canonical_hash([FORMAT, *parts, *choices, benchmarks, list(request.clips.items()), own, networks])
 
 
