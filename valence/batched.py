@@ -93,8 +93,13 @@ class BatchedRuns:
             vmap(self._lane)(self._parameters, copies, x.expand(len(self.runs), *x.shape), masks, [])
 
     def _train(self) -> Iterator[bool]:
+        batches: list[Sequence[torch.Tensor]] = [()] * len(self.runs)
         for epoch in range(self._recipe.epochs):
-            batches = [run.batches() for run in self.runs]
+            # a cell that has ended keeps its place, and its last batches
+            batches = [
+                kept if position in self._ended else run.batches()
+                for position, (run, kept) in enumerate(zip(self.runs, batches))
+            ]
             for run in self.runs:
                 run.begin_epoch(epoch)
             for number, rows in enumerate(zip(*batches)):
@@ -103,7 +108,9 @@ class BatchedRuns:
                     group["lr"] = self.runs[0].optimizer.param_groups[0]["lr"]
                 self._step(rows, measure=number == 0)
                 yield True
+            yield True  # as a cell alone gives way before and after it is validated
             self._end_epoch(epoch)
+            yield True
             if len(self._ended) == len(self.runs):
                 return
 

@@ -17,6 +17,7 @@ from valence.cell import Cell, Recipe
 from valence.packing import MODES, is_out_of_memory, peak_memory_mb, release_memory
 from valence.resident import Resident, resident
 from valence.targets import Target
+from valence.training import CellRun
 
 if TYPE_CHECKING:
     from valence.prepared import Prepared
@@ -113,16 +114,14 @@ def _try(
     try:
         runs = [MODES[mode](cell, prepared, recipe, targets[cell.cell_id], data, rewrites=rewrites) for cell in cells]
         advancing = [BatchedRuns(runs)] if mode == "batched" else runs
-        for _ in range(WARM_STEPS):
-            for each in advancing:
-                each.advance()
+        _advance(advancing, WARM_STEPS)
         loss = float(runs[0].total)
         started = _now(device)
-        for _ in range(TIMED_STEPS):
-            for each in advancing:
-                each.advance()
-        speed = TIMED_STEPS * len(cells) * recipe.batch_size / (_now(device) - started)
-        if runs[0].mode != mode:
+        n_steps = _advance(advancing, TIMED_STEPS)
+        speed = n_steps * len(cells) * recipe.batch_size / (_now(device) - started)
+        if not n_steps:
+            problem = "training is too short to be measured"
+        elif runs[0].mode != mode:
             problem = f"trains in mode {runs[0].mode}"
         elif wanted is not None and not abs(loss - wanted) <= TOLERANCE * abs(wanted):
             problem = f"loss {loss:.6g} after {WARM_STEPS} steps, eager {wanted:.6g}"
@@ -133,6 +132,14 @@ def _try(
     memory = peak_memory_mb(data.x.device, len(cells))
     trial = Trial(mode=mode, cells_at_once=len(cells), windows_per_second=speed, peak_memory_mb=memory, problem=problem)
     return trial, loss
+
+
+def _advance(advancing: Sequence[CellRun | BatchedRuns], n_steps: int) -> int:
+    """Take steps in turns; how many there were before training ended."""
+    for number in range(n_steps):
+        if not all([each.advance() for each in advancing]):
+            return number
+    return n_steps
 
 
 def _now(device: str) -> float:

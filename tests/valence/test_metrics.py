@@ -31,8 +31,31 @@ def test_scores_against_sklearn(predictions):
         "weighted_f1": reference.f1_score(labels, predicted, average="weighted"),
         "accuracy": reference.accuracy_score(labels, predicted),
         "cross_entropy": reference.log_loss(labels, shares, labels=np.arange(9)),
+        "brier": np.mean(np.sum((shares - np.eye(9)[labels]) ** 2, axis=1)),
+        "calibration_error": calibration_by_hand(shares, labels),
     }
     assert got == pytest.approx(expected, rel=1e-9)
+
+
+def calibration_by_hand(shares, labels, n_bins=15):
+    """Guo et al. 2017, equations 2 to 5, bin by bin."""
+    confidence, right = shares.max(1), shares.argmax(1) == labels
+    error = 0.0
+    for number in range(n_bins):
+        inside = (confidence > number / n_bins) & (confidence <= (number + 1) / n_bins)
+        if inside.any():
+            error += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
+    return error
+
+
+def test_calibration_of_a_forecaster_that_is_right_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    shares = rng.dirichlet(np.ones(4), 20_000)
+    labels = (shares.cumsum(1) < rng.random((20_000, 1))).sum(1)
+    assert metrics.calibration_error(np.log(shares), labels) < 0.02
+    assert metrics.calibration_error(5 * np.log(shares), labels) > 0.15
+    assert metrics.brier(np.log(shares), labels) < metrics.brier(5 * np.log(shares), labels)
+    assert metrics.brier(np.array([[1e4, 0.0]]), np.array([1])) == 2
 
 
 def test_recall_per_class(predictions):
