@@ -19,6 +19,7 @@ EVALUATION_SHARE = 0.25
 """added to training for evaluation, as in the 218 hours that the grid takes eager"""
 FACED_SIZE = 32 * 2000
 LIMITS_H = (25, 10)
+MEASURED = ("windows_per_second", "cpu_windows_per_second", "start_up_s", "mode", "rewritten")
 
 
 def machine(device: str) -> str:
@@ -59,9 +60,9 @@ def progress(runs: list[dict]) -> str:
     return f"  {runs[0]['classifier']}: {rates}"
 
 
-def ratios(runs: pd.DataFrame, peers: list[str]) -> pd.DataFrame:
+def ratios(runs: pd.DataFrame, peers: list[str], rate: str = "windows_per_second") -> pd.DataFrame:
     """Ours over each peer: by classifier, the median over repeats of the ratio within a repeat."""
-    rates = runs.pivot(index=["classifier", "repeat"], columns="side", values="windows_per_second")
+    rates = runs.pivot(index=["classifier", "repeat"], columns="side", values=rate)
     found = rates[peers].rdiv(rates[OURS], axis=0) if OURS in rates else rates[peers] * float("nan")
     return found.groupby("classifier").median()
 
@@ -69,7 +70,7 @@ def ratios(runs: pd.DataFrame, peers: list[str]) -> pd.DataFrame:
 def report(runs: pd.DataFrame, sides: list[str]) -> str:
     """Table of rates, ratios and start-up, with the geometric means and the names that are behind."""
     peers = [side for side in sides if side != OURS]
-    runs = runs.reindex(columns=list(dict.fromkeys([*runs, "windows_per_second", "start_up_s", "mode", "rewritten"])))
+    runs = runs.reindex(columns=list(dict.fromkeys([*runs, *MEASURED])))
     middle = runs.groupby(["classifier", "side"])[["windows_per_second", "start_up_s"]].median()
     found, lines = ratios(runs, peers), []
     for name, own in runs.groupby("classifier"):
@@ -81,15 +82,18 @@ def report(runs: pd.DataFrame, sides: list[str]) -> str:
         lines.append([name, f"{ours['n_train']} / {ours['batch']}", *rates, *times, starts, how])
     header = ["classifier", "windows / batch", *(f"{side}, w/s" for side in sides), *(f"× {peer}" for peer in peers)]
     text = table("Training, windows per second", [*header, "start-up, s (same order)", "how ours trained"], lines)
-    return "\n".join([text, "", *(_verdict(found[peer].dropna(), peer) for peer in peers), *_failures(runs)])
+    by_cpu = ratios(runs, peers, "cpu_windows_per_second")
+    verdicts = [_verdict(found[peer].dropna(), by_cpu[peer].dropna(), peer) for peer in peers]
+    return "\n".join([text, "", *verdicts, *_failures(runs)])
 
 
-def _verdict(found: pd.Series, peer: str) -> str:
+def _verdict(found: pd.Series, by_cpu: pd.Series, peer: str) -> str:
     if not len(found):
         return f"{peer}: nothing to compare with"
     behind = ", ".join(f"{name} ({ratio:.2f})" for name, ratio in found[found < 1].items())
     mean = statistics.geometric_mean(found)
-    return f"{peer}: {mean:.2f} × in the geometric mean over {len(found)}; behind on {behind or 'none'}"
+    cpu = f", {statistics.geometric_mean(by_cpu):.2f} × for CPU seconds" if len(by_cpu) else ""
+    return f"{peer}: {mean:.2f} × in the geometric mean over {len(found)}{cpu}; behind on {behind or 'none'}"
 
 
 def _failures(runs: pd.DataFrame) -> list[str]:
