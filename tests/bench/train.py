@@ -122,7 +122,7 @@ def task_of(name: str, options: Options) -> Task:
     cores = (os.cpu_count() or 1) if options.device == "cpu" else 1
     rate = cores / window_seconds(name, shape)
     n_train = options.windows or min(round(options.seconds * rate / options.epochs), LARGEST[options.device])
-    batch = min(options.batch, max(8, 1 << (max(n_train, 1).bit_length() - 1)))
+    batch = min(options.batch, max(16, 1 << (max(n_train, 1).bit_length() - 1)))
     return Task(
         side=OURS,
         classifier=name,
