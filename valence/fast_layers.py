@@ -145,6 +145,26 @@ def filter_by_spectrum(x: torch.Tensor, taps: torch.Tensor, step: int, padding: 
     return torch.fft.irfft(products, n_points)[..., :n_out]
 
 
+def filter_to_few(x: torch.Tensor, taps: torch.Tensor) -> torch.Tensor:
+    """Correlate many maps with few filters: all products of a sample and a tap at once, then sums along diagonals.
+
+    Parameters
+    ----------
+    x : (batch, n_inputs, n_times).
+    taps : (n_outputs, n_inputs, k).
+
+    Returns
+    -------
+    (batch, n_outputs, n_times - k + 1)
+    """
+    n_outputs, _, length = taps.shape
+    n_times = x.shape[2]
+    products = functional.conv1d(x, taps.transpose(1, 2).flatten(0, 1)[:, :, None])  # (batch, n_outputs * k, n_times)
+    rows = functional.pad(products.unflatten(1, (n_outputs, length)).flatten(2), (0, length))
+    # rows one sample longer than they are: what lies below a sample is the next tap's product with the next sample
+    return rows.unflatten(2, (length, n_times + 1))[..., : n_times - length + 1].sum(2)
+
+
 def _fast_length(n: int) -> int:
     """The smallest even number from n on whose prime factors are 2, 3 and 5: transforms of others are slow."""
     n += n % 2

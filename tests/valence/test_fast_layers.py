@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from valence.fast_layers import filter_maps, frame_moments, spatial_filter
+from valence.fast_layers import filter_by_spectrum, filter_maps, filter_to_few, frame_moments, spatial_filter
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CASES = [(8, (4, 4), 40), (7, (3, 3), 40), (16, (7, 8), 33), (5, (0, 0), 21), (6, (2, 3), 9), (9, (0, 1), 9)]
@@ -40,3 +40,21 @@ def test_spatial_filter_against_convolution():
     x, mixing = torch.randn(3, 4, 5, 11, dtype=torch.float64), torch.randn(4, 2, 5, dtype=torch.float64)
     expected = functional.conv2d(x, mixing.flatten(0, 1)[:, None, :, None], groups=4)[:, :, 0]
     torch.testing.assert_close(spatial_filter(x, mixing), expected)
+
+
+@pytest.mark.parametrize("n_outputs", [1, 3])
+def test_few_outputs_against_convolution(n_outputs):
+    x, taps = torch.randn(2, 5, 31, dtype=torch.float64), torch.randn(n_outputs, 5, 9, dtype=torch.float64)
+    torch.testing.assert_close(filter_to_few(x, taps), functional.conv1d(x, taps))
+
+
+@pytest.mark.parametrize("step", [1, 3])
+@pytest.mark.parametrize("n_inputs", [1, 4])
+@pytest.mark.parametrize(("length", "padding"), [(7, (3, 3)), (8, (0, 11)), (1, (0, 0))])
+def test_spectra_against_convolution(step, n_inputs, length, padding):
+    x, taps = (
+        torch.randn(2, n_inputs, 3, 53, dtype=torch.float64),
+        torch.randn(5, n_inputs, length, dtype=torch.float64),
+    )
+    expected = functional.conv2d(functional.pad(x, padding), taps[:, :, None], dilation=(1, step))
+    torch.testing.assert_close(filter_by_spectrum(x, taps, step, padding), expected)

@@ -39,7 +39,6 @@ FITS = {
     "MSVTNet": (CHAIN,) * 4 + (OWN_TIME,) * 4,
     "ShallowFBCSPNet": (CHANNELS,),
     "SincShallowNet": (CHAIN,),
-    "SleepStagerChambon2018": (FIRST,),
     "TCFormer": ("spatial filter before 3 temporal filters, batch normalisation",),
     "TIDNet": (CHANNELS,),
     "TSception": (CHANNELS, FIRST),
@@ -106,6 +105,16 @@ def test_same_function_of_long_windows():
     fast, words = rewritten(plain, x)
     assert "long temporal filters by their spectra" in words
     assert_same(fast, plain, x)
+
+
+def test_same_function_of_what_runs_in_float32():
+    plain, x = built("SyncNet", 400)
+    plain, x = plain.float(), x.float()
+    fast, words = rewritten(plain, x)
+    assert words == ("temporal filters to few outputs by diagonals",)
+    torch.testing.assert_close(step(fast, x), step(plain, x), rtol=1e-4, atol=1e-5)
+    for one, other in zip(fast.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-3, atol=1e-4 * float(other.grad.abs().max()))
 
 
 @pytest.mark.parametrize("name", ["EEGNet", "TCFormer", "SincShallowNet"])

@@ -10,13 +10,15 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from valence.fast_layers import filter_by_spectrum, filter_maps, spatial_filter
+from valence.fast_layers import filter_by_spectrum, filter_maps, filter_to_few, spatial_filter
 from valence.rewrites.chains import is_plain, time_padding
 from valence.rewrites.intercept import free, intercept
 from valence.rewrites.trace import CONVOLUTIONS, Call, Trace, memory_format
 
 LONG = 64
 """taps from which on a filter of one input runs faster along the first dimension of an image"""
+FEW = 4
+"""outputs up to which all products of samples and taps at once are faster, though they take memory"""
 SPECTRUM = 3
 """how many times cheaper, by count, the spectrum must be: transforms run slower than products"""
 
@@ -30,12 +32,19 @@ def rewrite_convolutions(trace: Trace) -> list[str]:
     """
     words = []
     for call in trace.calls:
-        if call.function in CONVOLUTIONS and trace.replaceable(call) and free(call.owner):
+        if call.function in CONVOLUTIONS and free(call.owner) and (trace.replaceable(call) or _alone(trace, call)):
             form = _form(call)
             if form is not None:
                 intercept(call.owner, call.function, call.position, Formed(form, memory_format(call.output)))
                 words.append(_WORDS[form])
     return words
+
+
+def _alone(trace: Trace, call: Call) -> bool:
+    """Whether a module that calls others is the only one among them that asks for such a convolution, and once."""
+    inside = set(call.owner.modules())
+    same = [other for other in trace.calls if other.function is call.function and other.owner in inside]
+    return same == [call] and trace.runs[call.owner] == 1
 
 
 @dataclass
@@ -60,6 +69,9 @@ def _form(call: Call) -> Callable[..., torch.Tensor] | None:
         return by_spectrum
     if not is_plain(call):
         return None
+    flat = x.shape[2] == weight.shape[2] == 1 and groups == 1 and _across(padding, 3) == 0
+    if flat and len(weight) <= FEW and min(x.shape[1], weight.shape[3]) >= 8:
+        return few_outputs
     for time in (2, 3):
         space = 5 - time
         if _across(padding, time) != 0 or call.output.shape[time] == 1:
@@ -75,8 +87,8 @@ def _form(call: Call) -> Callable[..., torch.Tensor] | None:
                 return own_mixing
         if weight.shape[space] == 1 and weight.shape[time] >= 8 and groups == len(weight) == x.shape[1] > 1:
             return own_filters
-    if x.shape[1] == weight.shape[2] == 1 and weight.shape[3] >= LONG and x.shape[2] > 1 and _across(padding, 3) == 0:
-        return time_first
+    if x.shape[1] == weight.shape[2] == 1 < x.shape[2] and weight.shape[3] >= LONG and _across(padding, 3) == 0:
+        return None if x.requires_grad else time_first  # the gradient to the input would cost more than it saves
     return None
 
 
@@ -137,6 +149,13 @@ def time_first(input, weight, bias=None, stride=1, padding=0, dilation=1, groups
     return functional.conv2d(padded.transpose(2, 3), weight.transpose(2, 3), bias).transpose(2, 3)
 
 
+def few_outputs(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """Filters over time from many maps to few; images of height one."""
+    x = functional.pad(input[:, :, 0], time_padding(padding, weight.shape[3], 3))
+    out = filter_to_few(x, weight[:, :, 0])
+    return (out if bias is None else out + bias[:, None])[:, :, None]
+
+
 def by_spectrum(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """Long filters between many maps, as products of spectra; any dilation."""
     step = dilation if isinstance(dilation, int) else dilation[-1]
@@ -151,5 +170,6 @@ _WORDS = {
     own_mixing: "depthwise spatial filter as matrix product",
     own_filters: "depthwise temporal filter as matrix product",
     time_first: "long temporal filter along the first dimension",
+    few_outputs: "temporal filters to few outputs by diagonals",
     by_spectrum: "long temporal filters by their spectra",
 }

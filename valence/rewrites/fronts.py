@@ -158,7 +158,7 @@ def _coefficients(bank: nn.Module, answer: torch.Tensor) -> tuple[str, int] | No
             continue
         start = peak - int(taps.abs().argmax())
         placed = torch.zeros_like(answer)
-        if 0 <= start and start + len(taps) <= len(answer):
+        if start >= 0 and start + len(taps) <= len(answer):
             placed[start : start + len(taps)] = taps
             if torch.allclose(placed, answer, rtol=0, atol=tolerance):
                 return name, start - PROBE

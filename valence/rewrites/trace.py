@@ -109,7 +109,7 @@ def record(module: nn.Module, x: torch.Tensor) -> Trace:
         handles.append(part.register_forward_pre_hook(enter))
         handles.append(part.register_forward_hook(leave))
     try:
-        with untouched(module), recorder, torch.no_grad():
+        with untouched(module), recorder, torch.enable_grad():
             module.train()
             module(x)
     finally:
