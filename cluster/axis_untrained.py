@@ -42,7 +42,6 @@ def read_untrained(
         return Untrained(files=files, reason=reason)
     texts = tuple(table["text"].iloc[first_of_each_story(table["story"].to_numpy(dtype=str))])
     folder = folder_of(request, llm) / "untrained"
-    on_event(f"{llm.name}: {request.untrained} untrained networks of its shape")
     try:
         with LlmEngine(untrained(llm, 0), ENGINE, session, on_event) as engine:
             for seed in range(request.untrained):
@@ -51,6 +50,8 @@ def read_untrained(
                 files[seed] = read_to_files(
                     engine, texts, place, layers=[request.layer], pooling=request.pooling, on_event=lambda line: None
                 )
+                if len(files) % 5 == 0 or len(files) == request.untrained:
+                    on_event(f"{llm.name}, untrained networks: {len(files)} of {request.untrained}")
     except BadInput as error:  # an LLM that can be read but not drawn is an LLM all the same
         reason = str(error).splitlines()[0]
         on_event(f"{llm.name}: no more untrained networks: {reason}")

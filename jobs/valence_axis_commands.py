@@ -131,7 +131,8 @@ def nulls_table(valid: pd.DataFrame) -> Table:
     table = _table("Nulls of the axis: r with the polarity of the classes, and of the null", names, left=(0, 1, 7))
     for row in valid[valid["null"].notna()].itertuples():
         values = [number(value, ".2f") for value in (row.value, row.null_mean, row.null_95)]
-        table.add_row(escape(row.llm), row.null, *values, number(row.p, ".4f"), str(row.n_null), escape(row.reason))
+        n = str(int(row.n_null))
+        table.add_row(escape(row.llm), row.null, *values, number(row.p, ".4f"), n, escape(row.reason))
     return table
 
 
