@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cluster.speeds import Shape, cell_megabytes, is_measured, window_seconds
+from cluster.speeds import Shape, cell_megabytes, window_seconds
 from valence.cell import Cell
 from valence.classifiers import CLASSIFIERS
 
@@ -196,18 +196,3 @@ def _text(value: object) -> str | None:
 def _is_rewritten(value: object) -> bool:
     """What a row says of rewrites: what was rewritten, in words, or null where it is not known."""
     return len(value) > 0 if isinstance(value, list | tuple | np.ndarray) else True
-
-
-def predict_seconds(cells: Sequence[Cell], *, work: Mapping[str, Work], rows: pd.DataFrame) -> dict[str, float]:
-    """Predicted seconds of each cell on one CPU core, by cell id."""
-    return {cell_id: cost.seconds for cell_id, cost in predict(cells, work=work, rows=rows).items()}
-
-
-def table_seconds(classifier: str, work: Mapping[str, Work]) -> float:
-    """Predicted seconds of one cell on one CPU core, before any is measured."""
-    return table_cost(classifier, work).seconds
-
-
-def gpu_seconds(classifier: str, work: Mapping[str, Work]) -> float | None:
-    """The same on one H200 in the fastest mode; None where it was not measured."""
-    return table_cost(classifier, work, device="cuda").seconds if is_measured(classifier, "cuda") else None

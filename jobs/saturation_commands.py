@@ -8,10 +8,11 @@ import pandas as pd
 from rich.table import Table
 
 from cluster import pipeline, tracking
-from cluster.cost import gpu_seconds, table_seconds
+from cluster.cost import table_cost
 from cluster.data import planned_audits, planned_work
 from cluster.request import Request, chosen_preset, output_folder, resolve
 from cluster.session import local_slots
+from cluster.speeds import is_measured
 from cluster.store import Store
 from jobs.terminal import (
     Terminal,
@@ -29,13 +30,14 @@ from valence.errors import BadInput
 from valence.stats.power import exact_floor
 
 ALPHA = 0.05
+DEVICES = ("cpu", "cuda")
 
 
 def request_of(options) -> Request:
     """The options' words, checked."""
     grid = ("preset", "classifiers", "strategies", "targets", "seeds")
     data = ("dataset", "data_root", "split", "protocol", "features", "de_window_s", "prepared")
-    how = ("pretrained", "mode", "cells_at_once", "exact")
+    how = ("pretrained", "mode", "cells_at_once", "exact", "gpus_per_cell")
     words = {name: getattr(options, name) for name in (*grid, *data, *how, "llm", "axis", "engine", "out")}
     return resolve(**words, plugins=options.plugin)
 
@@ -74,15 +76,14 @@ def show_plan(options) -> int:
             do="give the price of an hour",
         )
     request = request_of(options)
-    work = planned_work(request)
+    work, rewrites = planned_work(request), request.execution.rewrites
     counts = Counter(classifier for classifier, *_ in request.grid.combinations)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("classifier", "input", "cells", "seconds a cell", "core hours", "H200 hours"):
         table.add_column(name, justify="left" if name in ("classifier", "input") else "right")
     for classifier, n_cells in counts.items():
-        seconds, on_gpu = table_seconds(classifier, work), gpu_seconds(classifier, work)
-        hours = None if on_gpu is None else n_cells * on_gpu / 3600
-        figures = (str(n_cells), f"{seconds:.1f}", f"{n_cells * seconds / 3600:.2f}", number(hours, ".3f"))
+        seconds, on_gpu = (table_cost(classifier, work, device=device, rewrites=rewrites).seconds for device in DEVICES)
+        figures = (str(n_cells), f"{seconds:.1f}", f"{n_cells * seconds / 3600:.2f}", f"{n_cells * on_gpu / 3600:.3f}")
         table.add_row(classifier, CLASSIFIERS[classifier].input, *figures)
     console.print(table)
     _plan_facts(request)
@@ -90,7 +91,7 @@ def show_plan(options) -> int:
         console.print(f"{input}, split {request.split}:")
         for line in audit_lines(findings):
             console.print(line)
-    _plan_cost(counts, work, dollars_per_hour=options.dollars_per_hour)
+    _plan_cost(counts, work, rewrites=rewrites, dollars_per_hour=options.dollars_per_hour)
     for exclusion in request.grid.exclusions:
         what = f"{exclusion.classifier} {exclusion.strategy} {exclusion.target}"
         console.print(f"excluded: {what}: {exclusion.reason}", markup=False)
@@ -124,20 +125,26 @@ def _plan_facts(request: Request) -> None:
         console.print(f"LLM: {request.llm.name}, {request.n_paraphrases} paraphrases a story")
 
 
-def _plan_cost(counts: Counter, work: dict, *, dollars_per_hour: float) -> None:
-    total = sum(n_cells * table_seconds(classifier, work) for classifier, n_cells in counts.items())
+def _plan_cost(counts: Counter, work: dict, *, rewrites: bool, dollars_per_hour: float) -> None:
+    total, on_gpu = (
+        sum(n * table_cost(name, work, device=device, rewrites=rewrites).seconds for name, n in counts.items())
+        for device in DEVICES
+    )
     cores = local_slots()
     hours = f"{total / 3600:.2f} core hours"
     console.print(f"time: {hours}, about {duration(total / cores)} on this machine's {cores} cores")
-    gpu = [(n_cells, gpu_seconds(classifier, work)) for classifier, n_cells in counts.items()]
-    unmeasured = sum(n_cells for n_cells, seconds in gpu if seconds is None)
-    gpu_hours = sum(n_cells * seconds for n_cells, seconds in gpu if seconds is not None) / 3600
-    rest = f", without {unmeasured} cells not measured there" if unmeasured else ""
-    console.print(f"GPU: {gpu_hours:.3f} H200 hours, one cell at a time{rest}")
+    gpu_hours = on_gpu / 3600
+    console.print(f"GPU: {gpu_hours:.3f} H200 hours in the fastest mode measured; {_guessed(counts)}")
     if dollars_per_hour:
         console.print(f"cost: {gpu_hours * dollars_per_hour:.2f} at {dollars_per_hour:g} a GPU hour")
     else:
         console.print("cost: GPU hours times your price, with --dollars-per-hour")
+
+
+def _guessed(counts: Counter) -> str:
+    """Which speeds are not measured ones."""
+    names = [name for name in counts if not is_measured(name, "cuda")]
+    return f"guessed: {', '.join(names)}" if names else "all measured"
 
 
 def show_status(options) -> int:

@@ -35,7 +35,8 @@ def mask_of(input: torch.Tensor, p: float) -> Mask:
     dimensions = range(input.ndim)
     if not draws_in_memory_order(input.device.type):
         return Mask(tuple(input.shape), tuple(dimensions), p)
-    by_stride = sorted(dimensions, key=lambda dimension: -input.stride(dimension))
+    strides = input.stride()
+    by_stride = sorted(dimensions, key=lambda dimension: -strides[dimension])
     drawn = tuple(input.shape[dimension] for dimension in by_stride)
     return Mask(drawn, tuple(by_stride.index(dimension) for dimension in dimensions), p)
 

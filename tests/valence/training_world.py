@@ -15,6 +15,7 @@ from valence.targets import Target, TargetContext, make_target
 N_CLASSES = 9
 CLASS_OF_CLIP = np.repeat(np.arange(N_CLASSES), [3, 3, 3, 3, 4, 3, 3, 3, 3])
 N_CLIPS = len(CLASS_OF_CLIP)
+CH_NAMES = ("Fz", "F3", "F4", "Cz", "C3", "C4", "O1", "O2")
 NAMES = tuple(f"sub{number:03d}" for number in range(6))
 
 
@@ -54,9 +55,9 @@ def target(name: str = "vaxis", **fields) -> Target:
 def spec(input: str, *, n_times: int | None = None) -> SignalSpec:
     if input == "de":
         return SignalSpec(
-            n_chans=8, n_times=n_times or 6, n_outputs=N_CLASSES, sfreq=1, ch_names=tuple("abcdefgh"), n_bands=5
+            n_chans=8, n_times=n_times or 6, n_outputs=N_CLASSES, sfreq=1, ch_names=CH_NAMES, n_bands=5
         )
-    return SignalSpec(n_chans=8, n_times=n_times or 200, n_outputs=N_CLASSES, sfreq=100, ch_names=tuple("abcdefgh"))
+    return SignalSpec(n_chans=8, n_times=n_times or 200, n_outputs=N_CLASSES, sfreq=100, ch_names=CH_NAMES)
 
 
 def dataset(input: str = "de", *, signal: float = 1.0, seed: int = 0) -> SimpleNamespace:
