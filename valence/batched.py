@@ -141,7 +141,8 @@ class BatchedRuns:
         loss = torch.zeros((), device=logits.device)
         for position, (run, batch) in enumerate(zip(self.runs, batches)):
             with run.random:
-                own_loss = self._loss_of(run, batch, position, logits, features, anchors, measure=measure)
+                wanted = measure and position not in self._ended
+                own_loss = self._loss_of(run, batch, position, logits, features, anchors, measure=wanted)
             run.total += own_loss.detach()
             loss = loss + own_loss
         self._optimizer.zero_grad(set_to_none=True)

@@ -21,7 +21,9 @@ def cells(axis="a" * 16, **changes):
     recipes = presets.preset("quick").recipes
     grid = make_grid(**NAMES | changes)
     hashes = {"windows": "w" * 16, "de": "d" * 16}
-    return bind(grid, dataset="faced", hashes=hashes, split="cohort-balanced:0", recipes=recipes, axis_digest=axis, weights={})
+    return bind(
+        grid, dataset="faced", hashes=hashes, split="cohort-balanced:0", recipes=recipes, axis_digest=axis, weights={}
+    )
 
 
 def test_every_combination_once():
