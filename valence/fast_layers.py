@@ -145,6 +145,34 @@ def filter_by_spectrum(x: torch.Tensor, taps: torch.Tensor, step: int, padding: 
     return torch.fft.irfft(products, n_points)[..., :n_out]
 
 
+def filter_from_one(x: torch.Tensor, taps: torch.Tensor, padding: Padding) -> torch.Tensor:
+    """Correlate one map with several filters, as a product of overlapping frames with a Toeplitz matrix.
+
+    Parameters
+    ----------
+    x : (batch, n_chans, n_times).
+    taps : (n_filters, k).
+    padding : zeros before and after.
+
+    Returns
+    -------
+    (batch, n_filters, n_chans, n_times + padding - k + 1)
+    """
+    batch, n_chans, n_times = x.shape
+    n_filters, length = taps.shape
+    n_out = n_times + sum(padding) - length + 1
+    hop = max(16, length // 4)
+    n_frames, n_hops = -(-n_out // hop), -(-(hop + length - 1) // hop)  # n_hops blocks of `hop` samples make a frame
+    padded = functional.pad(x, (padding[0], (n_frames + n_hops - 1) * hop - n_times - padding[0]))
+    blocks = padded.unflatten(2, (-1, hop))
+    frames = torch.cat([blocks[:, :, first : first + n_frames] for first in range(n_hops)], 3).flatten(0, 2)
+    lag = torch.arange(n_hops * hop, device=x.device)[:, None] - torch.arange(hop, device=x.device)
+    inside = (lag >= 0) & (lag < length)
+    toeplitz = functional.pad(taps, (0, 1))[:, torch.where(inside, lag, length)].transpose(0, 1).flatten(1)
+    out = (frames @ toeplitz).view(batch, n_chans, n_frames, n_filters, hop).permute(0, 3, 1, 2, 4)
+    return out.flatten(3)[..., :n_out]
+
+
 def filter_to_few(x: torch.Tensor, taps: torch.Tensor) -> torch.Tensor:
     """Correlate many maps with few filters: all products of a sample and a tap at once, then sums along diagonals.
 

@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch.nn import functional
 
-from valence.fast_layers import filter_by_spectrum, filter_maps, filter_to_few, frame_moments, spatial_filter
+from valence.fast_layers import (
+    filter_by_spectrum,
+    filter_from_one,
+    filter_maps,
+    filter_to_few,
+    frame_moments,
+    spatial_filter,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CASES = [(8, (4, 4), 40), (7, (3, 3), 40), (16, (7, 8), 33), (5, (0, 0), 21), (6, (2, 3), 9), (9, (0, 1), 9)]
@@ -40,6 +47,13 @@ def test_spatial_filter_against_convolution():
     x, mixing = torch.randn(3, 4, 5, 11, dtype=torch.float64), torch.randn(4, 2, 5, dtype=torch.float64)
     expected = functional.conv2d(x, mixing.flatten(0, 1)[:, None, :, None], groups=4)[:, :, 0]
     torch.testing.assert_close(spatial_filter(x, mixing), expected)
+
+
+@pytest.mark.parametrize(("length", "padding", "n_times"), [*CASES, (64, (31, 32), 200), (100, (50, 50), 130)])
+def test_filters_of_one_map_against_convolution(length, padding, n_times):
+    x, taps = torch.randn(2, 3, n_times, dtype=torch.float64), torch.randn(4, length, dtype=torch.float64)
+    expected = functional.conv2d(functional.pad(x, padding)[:, None], taps[:, None, None])
+    torch.testing.assert_close(filter_from_one(x, taps, padding), expected)
 
 
 @pytest.mark.parametrize("n_outputs", [1, 3])

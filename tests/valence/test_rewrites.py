@@ -19,7 +19,7 @@ NAMES = ("Fp1", "Fp2", "F3", "F4", "C3", "C4", "O1", "O2")
 N_SAMPLES = 4
 CHAIN = "spatial filter before temporal filter, batch normalisation"
 OWN_TIME, OWN_SPACE = (f"depthwise {kind} filter as matrix product" for kind in ("temporal", "spatial"))
-CHANNELS, FIRST = "channels as input of a temporal convolution", "long temporal filter along the first dimension"
+CHANNELS, LONG = "channels as input of a temporal convolution", "long temporal filter as matrix product"
 BANK = "filter bank by one transform"
 FITS = {
     "ATCNet": (CHAIN,),
@@ -27,10 +27,10 @@ FITS = {
     "CTNet": (CHAIN,),
     "Deep4Net": (CHANNELS,),
     "EEGConformer": ("spatial filter before temporal filter",),
-    "EEGInceptionERP": (OWN_SPACE, OWN_SPACE, OWN_SPACE, FIRST),
+    "EEGInceptionERP": (OWN_SPACE, OWN_SPACE, OWN_SPACE, LONG),
     "EEGITNet": (CHAIN, CHAIN, CHAIN),
     "EEGNet": (CHAIN, OWN_TIME),
-    "EEGNeX": (OWN_SPACE, FIRST),
+    "EEGNeX": (OWN_SPACE, LONG),
     "EEGTCNet": (OWN_SPACE, OWN_TIME),
     "FBCNet": (BANK,),
     "FBLightConvNet": (BANK, CHANNELS),
@@ -39,9 +39,10 @@ FITS = {
     "MSVTNet": (CHAIN,) * 4 + (OWN_TIME,) * 4,
     "ShallowFBCSPNet": (CHANNELS,),
     "SincShallowNet": (CHAIN,),
+    "SleepStagerChambon2018": (LONG,),
     "TCFormer": ("spatial filter before 3 temporal filters, batch normalisation",),
     "TIDNet": (CHANNELS,),
-    "TSception": (CHANNELS, FIRST),
+    "TSception": (CHANNELS, LONG),
 }
 SHAPES = (400, 643)
 

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from valence.fast_layers import filter_by_spectrum, filter_maps, filter_to_few, spatial_filter
+from valence.fast_layers import filter_by_spectrum, filter_from_one, filter_maps, filter_to_few, spatial_filter
 from valence.rewrites.chains import is_plain, time_padding
 from valence.rewrites.intercept import free, intercept
 from valence.rewrites.trace import CONVOLUTIONS, Call, Trace, memory_format
 
 LONG = 64
-"""taps from which on a filter of one input runs faster along the first dimension of an image"""
+"""taps from which on filters of one map are faster as a product of frames"""
 FEW = 4
 """outputs up to which all products of samples and taps at once are faster, though they take memory"""
 SPECTRUM = 3
@@ -88,7 +88,7 @@ def _form(call: Call) -> Callable[..., torch.Tensor] | None:
         if weight.shape[space] == 1 and weight.shape[time] >= 8 and groups == len(weight) == x.shape[1] > 1:
             return own_filters
     if x.shape[1] == weight.shape[2] == 1 < x.shape[2] and weight.shape[3] >= LONG and _across(padding, 3) == 0:
-        return None if x.requires_grad else time_first  # the gradient to the input would cost more than it saves
+        return long_filters
     return None
 
 
@@ -143,10 +143,10 @@ def own_filters(input, weight, bias=None, stride=1, padding=0, dilation=1, group
     return out[:, :, 0] if input.ndim == 3 else out.transpose(2, 3) if time == 2 else out
 
 
-def time_first(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-    """Long filters of one map, run along the first dimension of the image."""
-    padded = functional.pad(input, time_padding(padding, weight.shape[3], 3))
-    return functional.conv2d(padded.transpose(2, 3), weight.transpose(2, 3), bias).transpose(2, 3)
+def long_filters(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """Long filters of one map, of images whose last dimension is time."""
+    out = filter_from_one(input[:, 0], weight[:, 0, 0], time_padding(padding, weight.shape[3], 3))
+    return out if bias is None else out + bias[:, None, None]
 
 
 def few_outputs(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
@@ -169,7 +169,7 @@ _WORDS = {
     channels_last_as_input: "channels as input of a temporal convolution",
     own_mixing: "depthwise spatial filter as matrix product",
     own_filters: "depthwise temporal filter as matrix product",
-    time_first: "long temporal filter along the first dimension",
+    long_filters: "long temporal filter as matrix product",
     few_outputs: "temporal filters to few outputs by diagonals",
     by_spectrum: "long temporal filters by their spectra",
 }
