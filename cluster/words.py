@@ -1,11 +1,16 @@
 """Words of a command to values: numbers, paths, lists of names, seeds; each checked, each with one clear message."""
 
+import dataclasses
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from cluster import presets
+from valence.cell import Recipe
 from valence.errors import BadInput
+from valence.registry import unknown_name
 
 Word = str | None
 """what a user gave, or None where nothing was"""
@@ -53,3 +58,42 @@ def seeds_of(text: str) -> tuple[int, ...]:
     if not 1 <= numbers[0] <= 1000:
         raise BadInput(f"--seeds {text}", allowed="1 to 1000 seeds", do="to name a seed, add a comma: " + text + ",")
     return presets.seeds(numbers[0])
+
+
+def recipes_of(text: Word, recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
+    """Recipes with fields changed: "epochs=150,windows.augmentation_p=0.6"; a bare field is every input's.
+
+    Raises
+    ------
+    BadInput : for an unknown input or field, or a value that is not of its kind.
+    """
+    changed = dict(recipes)
+    fields = {field.name: field.type for field in dataclasses.fields(Recipe) if field.name != "name"}
+    for part in names_of(text, "--recipe") or []:
+        path, equals, value = (word.strip() for word in part.partition("="))
+        input, _, name = path.rpartition(".")
+        if not equals or input not in ("", *recipes):
+            raise BadInput(
+                f"--recipe {part!r}",
+                allowed=f"FIELD=VALUE, or INPUT.FIELD=VALUE for one of {', '.join(recipes)}",
+                do="correct it",
+            )
+        if name not in fields:
+            raise unknown_name("field of a recipe", name, fields)
+        for chosen in [input] if input else recipes:
+            changed[chosen] = dataclasses.replace(changed[chosen], **{name: _value(part, value, fields[name])})
+    return changed
+
+
+def _value(part: str, text: str, kind: Any) -> Any:
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise BadInput(f"--recipe {part}", allowed="true or false", do="correct it")
+        return text.lower() == "true"
+    try:
+        value = kind(text)
+    except ValueError as error:
+        raise BadInput(f"--recipe {part}", allowed=f"a value of type {kind.__name__}", do="correct it") from error
+    if kind is float and not math.isfinite(value):
+        raise BadInput(f"--recipe {part}", allowed="a finite number", do="correct it")
+    return value

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -95,9 +96,23 @@ class Recipe:
             if getattr(self, field) not in allowed:
                 got = f"{field} is {getattr(self, field)!r}"
                 raise BadInput(got, allowed=", ".join(allowed), do="take one of these")
-        if not 0 <= self.augmentation_p <= 1:
-            got = f"augmentation_p is {self.augmentation_p:g}"
-            raise BadInput(got, allowed="a probability, 0 to 1", do="correct it; 0 is no augmentation")
+        limits: dict[str, tuple[float, float]] = {
+            "epochs": (1, math.inf),
+            "batch_size": (2, math.inf),
+            "learning_rate": (0, math.inf),
+            "final_learning_rate": (0, math.inf),
+            "weight_decay": (0, math.inf),
+            "warmup_epochs": (0, math.inf),
+            "label_smoothing": (0, 1),
+            "clip_norm": (0, math.inf),
+            "patience_epochs": (0, math.inf),
+            "augmentation_p": (0, 1),
+            "augmentation_shift_s": (0, math.inf),
+        }
+        for field, (least, most) in limits.items():
+            if not least <= getattr(self, field) <= most:
+                span = f"{least:g} or more" if most == math.inf else f"{least:g} to {most:g}"
+                raise BadInput(f"{field} is {getattr(self, field):g}", allowed=span, do="correct the recipe")
 
     @cached_property
     def hash(self) -> str:

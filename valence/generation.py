@@ -89,7 +89,8 @@ class TransformersEngine:
         self.encoder = Encoder(folder, chat=llm.chat)
         network: Any
         if is_untrained(llm):
-            network = network_of(folder, llm).to("cuda" if torch.cuda.is_available() else "cpu")
+            network = network_of(folder, llm)
+            network.to("cuda" if torch.cuda.is_available() else "cpu")
         else:
             # "auto" cuts an LLM by blocks where its GPUs have to share it
             device = "cpu" if not torch.cuda.is_available() else "cuda" if llm.n_gpus == 1 else "auto"
