@@ -12,7 +12,7 @@ from valence.rewrites import fixed_front, rewrite
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.mark.parametrize("name", ["FBCNet", "FBLightConvNet", "FBMSNet", "IFNet"])
+@pytest.mark.parametrize("name", ["FBCNet", "FBLightConvNet", "FBMSNet", "IFNet", "ContraWR"])
 @pytest.mark.parametrize("n_times", [400, 643])
 def test_front_then_rest_is_the_whole(name, n_times):
     plain, x = built(name, n_times)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.valence.test_rewrites import assert_same, rewritten
+from tests.valence.test_rewrites import assert_same, built, rewritten, step
 from valence.rewrites import rewrite
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -134,6 +134,22 @@ def test_cells_side_by_side_by_vmap():
     for number, row in enumerate(together):
         own = {name: p[number] for name, p in stacked[1].items()}
         torch.testing.assert_close(row, torch.func.functional_call(plain, own, x))
+
+
+def test_cells_of_a_filter_bank_side_by_side():
+    plain, x = built("FBCNet", 400)
+    fast, _ = rewritten(plain, x)
+    stacked = {name: torch.stack([p, p]) for name, p in fast.named_parameters()}
+    with torch.no_grad():
+        both = torch.func.vmap(lambda ps: torch.func.functional_call(fast.eval(), ps, x))(stacked)
+        torch.testing.assert_close(both[1], plain.eval()(x))
+
+
+def test_one_graph_for_the_compiler():
+    plain, x = built("SincShallowNet", 400)
+    fast, _ = rewritten(plain, x)
+    compiled = torch.compile(fast, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(step(compiled, x), step(plain, x))
 
 
 def test_moved_to_another_dtype_and_batch_size():

@@ -127,10 +127,15 @@ def channels_last_as_input(input, weight, bias=None, stride=1, padding=0, dilati
 
 def own_mixing(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """Every map's own filters over all channels, which are the dimension that the kernel covers."""
-    space = 2 if weight.shape[3] == 1 else 3
-    x = input if space == 2 else input.transpose(2, 3)
-    out = spatial_filter(x, weight.flatten(1).unflatten(0, (groups, -1)))
-    return (out if bias is None else out + bias[:, None]).unsqueeze(space)
+    mixing = weight.flatten(1).unflatten(0, (groups, -1))
+    if weight.shape[3] == 1:
+        out = spatial_filter(input, mixing)[:, :, None]
+    else:  # a product in the order of memory, so that the gradient to the input comes in that order too
+        batch, n_maps, n_times, n_chans = input.shape
+        mixing = mixing.transpose(1, 2).expand(batch, *mixing.transpose(1, 2).shape).flatten(0, 1)
+        out = torch.bmm(input.reshape(batch * n_maps, n_times, n_chans), mixing)
+        out = out.unflatten(0, (batch, n_maps)).transpose(2, 3).flatten(1, 2)[..., None]
+    return out if bias is None else out + bias[:, None, None]
 
 
 def own_filters(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):

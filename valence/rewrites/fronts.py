@@ -6,6 +6,7 @@ does not change during training.
 
 import copy
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -115,7 +116,7 @@ class Bank:
     """lag of each filter's first coefficient, in samples"""
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        taps = [self.module.get_parameter(name).to(x) for name in self.names]
+        taps = [attrgetter(name)(self.module).to(x) for name in self.names]
         after = max(0, *(start + len(tap) - 1 for start, tap in zip(self.starts, taps, strict=True)))
         before = max(0, *(-start for start in self.starts))
         rows = [

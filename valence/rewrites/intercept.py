@@ -3,10 +3,19 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 Replacement = Callable[..., Any]
+FUNCTIONS = {
+    "conv1d": torch.conv1d,
+    "conv2d": torch.conv2d,
+    "conv3d": torch.conv3d,
+    "batch_norm": functional.batch_norm,
+}
+"""what can be replaced"""
 
 
 class Intercepted:
@@ -32,10 +41,12 @@ class _Replacing(TorchFunctionMode):
         self.counts: dict[str, int] = {}
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        name = getattr(func, "__name__", "")
-        position = self.counts.get(name, 0)
-        self.counts[name] = position + 1
-        replacement = self.replacements.get((name, position))
+        replacement = None
+        for name, function in FUNCTIONS.items():
+            if func is function:
+                position = self.counts.get(name, 0)
+                self.counts[name] = position + 1
+                replacement = self.replacements.get((name, position))
         return (replacement or func)(*args, **(kwargs or {}))
 
 
@@ -45,7 +56,8 @@ def intercept(module: nn.Module, function: Any, position: int, replacement: Repl
     if not isinstance(forward, Intercepted):
         forward = Intercepted(module)
         module.forward = forward  # type: ignore[method-assign]
-    forward.replacements[function.__name__, position] = replacement
+    (name,) = (name for name, known in FUNCTIONS.items() if known is function)
+    forward.replacements[name, position] = replacement
 
 
 def free(module: nn.Module) -> bool:
