@@ -19,8 +19,11 @@ from cluster.store import METRICS, Store, put_if_absent
 from valence.axis import Axis
 from valence.calibration import Choice, calibrate
 from valence.cell import Cell, Recipe, canonical_hash
+from valence.cpu_memory import keep_freed_memory
+from valence.errors import BadInput
 from valence.packing import Ended, check_mode, train_group
 from valence.prepared import Prepared
+from valence.registry import load_plugin
 from valence.results import Result
 from valence.splits import Split
 from valence.targets import Target, TargetContext, make_target
@@ -38,6 +41,9 @@ class Execution:
     """None: as many as calibration found best"""
     rewrites: bool = True
     """the same functions in a faster order, see valence.rewrites"""
+    gpus_per_cell: int | None = None
+    """devices that each cell trains on, data-parallel: GPUs, or CPU cores where there is no GPU; None: as the
+    classifier's row says, where there are GPUs"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +70,24 @@ class Context:
     """user modules that register plug-ins"""
 
 
+def set_up_process(context: Context, device: str) -> None:
+    """Make this worker process ready for cells on its device, "cpu" or "cuda"."""
+    if device == "cpu":
+        # results must not depend on how many cores an actor was given: sums are split over threads
+        torch.set_num_threads(1)
+        keep_freed_memory()
+    else:
+        torch.set_float32_matmul_precision("high")  # TF32, as convolutions have it by default
+    for module in context.plugins:
+        load_plugin(module)
+    if not (Path(context.folder) / "plans").is_dir():
+        raise BadInput(
+            f"{context.folder} is not the sweep's folder on node {platform.node()}",
+            allowed="a folder that every node sees under the same path",
+            do="put --out on storage that all nodes mount",
+        )
+
+
 def train_rows(
     cells: Sequence[Cell], context: Context, *, device: str, mode: str
 ) -> Iterator[tuple[dict, dict[str, pa.Table]]]:
@@ -77,10 +101,10 @@ def train_rows(
     able = []
     for cell in cells:
         try:
-            targets[cell.cell_id] = _target(cell, context, n_classes=prepared.spec.n_outputs)
+            targets[cell.cell_id] = target_of(cell, context, n_classes=prepared.spec.n_outputs)
             able.append(cell)
         except Exception as error:
-            yield _row(Ended(cell=cell, outcome=error, seconds=0.0, cells_at_once=1, peak_memory_mb=None), device), {}
+            yield row_of(Ended(cell=cell, outcome=error, seconds=0.0, cells_at_once=1, peak_memory_mb=None), device), {}
     weights = context.weights.get(cells[0].classifier)
     try:
         for ended in train_group(
@@ -96,10 +120,10 @@ def train_rows(
         ):
             able.remove(ended.cell)
             outcome = ended.outcome
-            yield _row(ended, device), _artifacts(outcome, prepared) if isinstance(outcome, Result) else {}
+            yield row_of(ended, device), artifacts_of(outcome, prepared) if isinstance(outcome, Result) else {}
     except Exception as error:  # of the data, which all of them share
         for cell in able:
-            yield _row(Ended(cell=cell, outcome=error, seconds=0.0, cells_at_once=1, peak_memory_mb=None), device), {}
+            yield row_of(Ended(cell=cell, outcome=error, seconds=0.0, cells_at_once=1, peak_memory_mb=None), device), {}
 
 
 def choose(cells: Sequence[Cell], context: Context, store: Store, *, device: str) -> tuple[str, int]:
@@ -128,7 +152,7 @@ def choose(cells: Sequence[Cell], context: Context, store: Store, *, device: str
 def _calibrate(cells: Sequence[Cell], context: Context, *, device: str) -> Choice:
     input = context.inputs[cells[0].classifier]
     prepared = context.prepared[input]
-    targets = {cell.cell_id: _target(cell, context, n_classes=prepared.spec.n_outputs) for cell in cells}
+    targets = {cell.cell_id: target_of(cell, context, n_classes=prepared.spec.n_outputs) for cell in cells}
     choice = calibrate(
         cells,
         prepared,
@@ -157,7 +181,8 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def _target(cell: Cell, context: Context, *, n_classes: int) -> Target | None:
+def target_of(cell: Cell, context: Context, *, n_classes: int) -> Target | None:
+    """What a cell aligns to; None for the strategy none."""
     if cell.target == "none":
         return None
     about = TargetContext(
@@ -170,7 +195,8 @@ def _target(cell: Cell, context: Context, *, n_classes: int) -> Target | None:
     return make_target(cell.target, about)
 
 
-def _row(ended: Ended, device: str) -> dict:
+def row_of(ended: Ended, device: str) -> dict:
+    """The row of a cell that has ended, without attempts."""
     row = {
         "cell_id": ended.cell.cell_id,
         "pair_id": ended.cell.pair_id,
@@ -207,7 +233,8 @@ def _float_or_null(value: float | None) -> float | None:
     return None if value is None or not np.isfinite(value) else float(value)
 
 
-def _artifacts(result: Result, prepared: Prepared) -> dict[str, pa.Table]:
+def artifacts_of(result: Result, prepared: Prepared) -> dict[str, pa.Table]:
+    """What is kept of a cell beside its row, by kind: predictions and clip features."""
     index = np.asarray(result.test_index)
     logits = np.ascontiguousarray(result.test_logits, dtype=np.float32)
     subjects = [prepared.subject_names[subject] for subject in np.asarray(prepared.subjects)[index]]

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cluster import views
-from cluster.cost import predict_seconds
+from cluster.cost import predict
 from cluster.data import Data, data_facts, data_hash, load_data, planned_work
 from cluster.grid import as_dicts, bind, target_facts
 from cluster.listener import Listener
@@ -188,11 +188,22 @@ def train(
 ) -> list[str]:
     """Train cells on the session's cluster; messages of packs that were given up."""
     from cluster.cells import Context
+    from cluster.data_parallel import devices_by_cell, run_cells
     from cluster.sweep import run_packs
 
     recipes = request.preset.recipes
-    seconds = predict_seconds(waiting, work=planned_work(request), rows=store.rows())
-    packs = make_packs(waiting, seconds, n_slots=session.n_slots)
+    several = devices_by_cell(waiting, request.execution, session)
+    how = request.execution
+    costs = predict(
+        waiting,
+        work=planned_work(request),
+        rows=store.rows(),
+        device="cuda" if session.n_gpus else "cpu",
+        mode=None if how.mode == "auto" else how.mode,
+        rewrites=how.rewrites,
+    )
+    seconds = {cell_id: cost.seconds for cell_id, cost in costs.items()}
+    packs = make_packs([cell for cell in waiting if cell not in several], seconds, n_slots=session.n_slots)
     context = Context(
         folder=str(store.folder.resolve()),
         prepared=data.prepared,
@@ -210,6 +221,7 @@ def train(
     listener.cells_begin(n_cells=n_committed + len(waiting), n_committed=n_committed, predicted_s=predicted)
     try:
         gpus = 1.0 if session.n_gpus else 0.0
-        return run_packs(packs, context=context, gpus_per_pack=gpus, on_cell=listener.cell)
+        lost = run_packs(packs, context=context, gpus_per_pack=gpus, on_cell=listener.cell)
+        return lost + run_cells(several, context=context, session=session, on_cell=listener.cell)
     finally:
         listener.cells_end()

@@ -11,7 +11,7 @@ from cluster.grid import Grid, make_grid
 from cluster.llm_actors import choose_engine
 from cluster.pretrained import pretrained_of
 from cluster.session import in_submitted_job
-from cluster.words import Word, names_of, path_of, positive, seeds_of
+from cluster.words import Word, names_of, path_of, positive, recipes_of, seeds_of
 from valence.axis import Axis
 from valence.classifiers import CLASSIFIERS
 from valence.datasets import DATASETS
@@ -73,11 +73,13 @@ def resolve(
     protocol: Word = None,
     features: Word = None,
     de_window_s: float | None = None,
+    recipe: Word = None,
     prepared: Word = None,
     pretrained: Word = None,
     mode: str = "auto",
     cells_at_once: int | None = None,
     exact: bool = False,
+    gpus_per_cell: int | None = None,
 ) -> Request:
     """Check every word of a command; None stands for the preset's choice.
 
@@ -93,6 +95,7 @@ def resolve(
     chosen, processing = with_input(
         chosen_preset(preset, dataset), dataset, protocol=protocol, features=features, de_window_s=de_window_s
     )
+    chosen = replace(chosen, recipes=recipes_of(recipe, chosen.recipes))
     root = None if data_root is None else path_of(data_root, "--data-root")
     if root is not None and not root.is_dir():
         raise BadInput(
@@ -125,7 +128,7 @@ def resolve(
         plugins=tuple(modules),
         processing=processing,
         prepared=None if prepared is None else path_of(prepared, "--prepared"),
-        execution=execution_of(mode, cells_at_once, exact=exact),
+        execution=execution_of(mode, cells_at_once, exact=exact, gpus_per_cell=gpus_per_cell),
         pretrained=pretrained_of(pretrained),
     )
 
@@ -135,14 +138,22 @@ def studied_classifiers(preset: presets.Preset) -> list[str]:
     return [name for name, row in CLASSIFIERS.items() if row.group != "variant" or name in preset.variants]
 
 
-def execution_of(mode: str, cells_at_once: int | None, *, exact: bool) -> Execution:
+def execution_of(mode: str, cells_at_once: int | None, *, exact: bool, gpus_per_cell: int | None = None) -> Execution:
     """How cells are to be trained. Raises BadInput for an unknown mode or a number below 1."""
     allowed = ["auto", *MODES]
     if mode not in allowed:
         raise unknown_name("mode", mode, allowed)
     if cells_at_once is not None and cells_at_once < 1:
         raise BadInput(f"--cells-at-once {cells_at_once}", allowed="1 or more", do="correct it, or leave it out")
-    return Execution(mode=mode, cells_at_once=cells_at_once, rewrites=not exact)
+    if gpus_per_cell is not None and gpus_per_cell < 1:
+        raise BadInput(f"--gpus-per-cell {gpus_per_cell}", allowed="1 or more", do="correct it, or leave it out")
+    if (gpus_per_cell or 1) > 1 and mode not in ("auto", "eager"):
+        raise BadInput(
+            f"--mode {mode} with --gpus-per-cell {gpus_per_cell}",
+            allowed="cells on several GPUs train in a mode of their own, data-parallel",
+            do="leave one of the two out",
+        )
+    return Execution(mode=mode, cells_at_once=cells_at_once, rewrites=not exact, gpus_per_cell=gpus_per_cell)
 
 
 def with_input(

@@ -25,6 +25,8 @@ _DEFAULTS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     # the autoscaler has to see all of the demand
     "TUNE_MAX_PENDING_TRIALS_PG": "1000",
+    # Ray Train takes in one report of an epoch at each look, and training waits for it
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",

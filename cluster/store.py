@@ -5,6 +5,7 @@ Layout of a sweep's folder:
   predictions/<cell_id>.parquet  test logits of the cell, one row a sample
   features/<cell_id>.parquet     mean penultimate features of the cell on test subjects, one row a clip
   modes/*.json                   how each classifier trains fastest on each kind of GPU
+  .train/<cell_id>/              last epoch of a cell that trains on several devices, until it has ended
   failures/<cell_id>-<n>.parquet rows of failed attempts that were asked for again
   plans/<hash>.json              each command's grid, put if absent; the sweep is their union
 Everything random or slow stays out: a row is written once its cell has ended, never changed, never written twice.

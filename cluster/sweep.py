@@ -1,6 +1,5 @@
 """Packs to committed cells: Ray Tune runs one trial a pack on persistent actors that keep the data set."""
 
-import platform
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -9,13 +8,10 @@ from pathlib import Path
 import torch
 from ray import tune
 
-from cluster.cells import Context, choose, train_rows
+from cluster.cells import Context, choose, set_up_process, train_rows
 from cluster.grid import as_dicts, from_dict
 from cluster.packs import Pack
 from cluster.store import Store
-from valence.cpu_memory import keep_freed_memory
-from valence.errors import BadInput
-from valence.registry import load_plugin
 
 MAX_ACTOR_FAILURES = 5
 """a pack is started again when its actor or node is lost; cells that were committed by then are not run again"""
@@ -37,23 +33,10 @@ class PackTrainable(tune.Trainable):
 
     def setup(self, config: dict, *, packs: list[list[dict]], context: Context) -> None:  # type: ignore[override]
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        if self._device == "cpu":
-            # results must not depend on how many cores an actor was given: sums are split over threads
-            torch.set_num_threads(1)
-            keep_freed_memory()
-        else:
-            torch.set_float32_matmul_precision("high")  # TF32, as convolutions have it by default
-        for module in context.plugins:
-            load_plugin(module)
+        set_up_process(context, self._device)
         self._packs = packs
         self._context = context
         self._store = Store(Path(context.folder))
-        if not (self._store.folder / "plans").is_dir():
-            raise BadInput(
-                f"{context.folder} is not the sweep's folder on node {platform.node()}",
-                allowed="a folder that every node sees under the same path",
-                do="put --out on storage that all nodes mount",
-            )
         self.reset_config(config)
 
     def reset_config(self, new_config: dict) -> bool:

@@ -48,6 +48,8 @@ class Options:
     """band features: de (where not given) or psd"""
     de_window_s: float | None = None
     """length of a sample of band features, seconds; a whole clip where not given"""
+    recipe: Word = None
+    """fields of the recipe in place of the preset's: epochs=150,windows.augmentation_p=0.6,optimizer=adam"""
     prepared: Word = None
     """folder of converted recordings, shared by sweeps (see prepare_data.py); OUT/prepared where not given"""
     llm: str = "smollm2-135m-instruct"
@@ -64,6 +66,8 @@ class Options:
     """auto, eager, compiled, graph or batched; auto is eager on a CPU, the fastest of a calibration on a GPU"""
     cells_at_once: int | None = None
     """cells that train together on one GPU; what calibration found best where not given"""
+    gpus_per_cell: int | None = None
+    """GPUs that each cell trains on, data-parallel; CPU cores where there is none; the classifier's where not given"""
     exact: bool = False
     """compute every layer as its authors wrote it, without the faster forms of the same functions"""
     tracking_uri: Word = None

@@ -25,6 +25,18 @@ class OwnRandom:
             self._generator = torch.cuda.default_generators[index]
             self._own = self._generator.clone_state()
 
+    def state(self) -> dict[str, torch.Tensor]:
+        """The numbers still to come, as uint8 tensors. Not inside the context."""
+        device = {} if self._generator is None else {"device": self._own.get_state()}
+        return {"cpu": self._cpu.clone(), **device}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Go on from a state; one of another kind of device brings the numbers of the CPU alone."""
+        self._cpu = state["cpu"]
+        if self._generator is not None and "device" in state:
+            self._own = self._generator.clone_state()
+            self._own.set_state(state["device"])
+
     def __enter__(self) -> "OwnRandom":
         self._outer_cpu = torch.get_rng_state()
         torch.set_rng_state(self._cpu)

@@ -9,7 +9,7 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -103,7 +103,7 @@ class CellRun:
         if recipe.class_weights:
             self.class_weights = class_weights(data.labels[data.train], prepared.spec.n_outputs)
         self.total = torch.zeros((), device=data.x.device)
-        self.n_trained = 0
+        self.n_trained = self.epochs_done = 0
         self._order = torch.Generator().manual_seed(derive_seed(cell.pair_id, "batch order"))
         self._best: tuple[tuple[float, float, int], dict[str, torch.Tensor]] | None = None
         self._validation_labels = data.labels[torch.from_numpy(data.validation)].cpu().numpy()
@@ -140,7 +140,7 @@ class CellRun:
         assert self._best is not None
         self.model.load_state_dict(self._best[1])
         with self.random, tapped(self.model, self.classifier) as forward:
-            logits, features = predict(self.model, forward, self.data, self.data.test)
+            logits, features = self.predictions(forward, self.data.test)
         ratios = [float(ratio) for ratio in self.gradient_ratios]
         trained = {
             **self._kept,
@@ -160,13 +160,14 @@ class CellRun:
 
     def _train(self) -> Iterator[bool]:
         """All epochs, step by step."""
-        for epoch in range(self.recipe.epochs):
+        while self.epochs_done < self.recipe.epochs:
+            epoch = self.epochs_done
             self.begin_epoch(epoch)
             yield from self.epoch(epoch, self.batches())
             logits = self.validation_logits()
             yield True  # on a GPU, other cells go on before this one waits for its logits
-            if self.end_epoch(epoch, logits):
-                return
+            self.epochs_done = self.recipe.epochs if self.end_epoch(epoch, logits) else epoch + 1
+            yield True  # between two epochs all there is to keep is in state()
 
     def batches(self) -> Sequence[torch.Tensor]:
         """Rows of the batches of the next epoch, int64, on the device."""
@@ -201,15 +202,20 @@ class CellRun:
 
     def step(self, forward, rows: torch.Tensor, *, measure: bool) -> None:
         """One step of the optimizer on rows (batch,), int64, on the device; adds the loss to the epoch's total."""
+        loss = self.backward(forward, rows, measure=measure)
+        for parameters in self.clipped:
+            nn.utils.clip_grad_norm_(parameters, self.recipe.clip_norm)
+        self.optimizer.step()
+        self.total += loss.detach()
+
+    def backward(self, forward, rows: torch.Tensor, *, measure: bool) -> torch.Tensor:
+        """The loss of a batch, a scalar; its gradients are in the parameters."""
         batch = self.batch(rows)
         entropy, auxiliary = self.losses(batch, forward(self.input(batch)), measure=measure)
         loss = entropy + auxiliary
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        for parameters in self.clipped:
-            nn.utils.clip_grad_norm_(parameters, self.recipe.clip_norm)
-        self.optimizer.step()
-        self.total += loss.detach()
+        return loss
 
     def batch(self, rows: torch.Tensor) -> Batch:
         """The samples of some rows, as they are."""
@@ -237,7 +243,11 @@ class CellRun:
     def validation_logits(self) -> torch.Tensor:
         """Logits of the validation samples, (n, n_classes), on the device; nothing waits for them yet."""
         with tapped(self.model, self.classifier) as forward:
-            return predict(self.model, forward, self.data, self.data.validation)[0]
+            return self.predictions(forward, self.data.validation)[0]
+
+    def predictions(self, forward, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits and features of some rows in evaluation mode, see valence.results.predict."""
+        return predict(self.model, forward, self.data, rows)
 
     def end_epoch(self, epoch: int, logits: torch.Tensor) -> bool:
         """Score the validation samples, keep the weights of the best epoch so far; True where training ends early.
@@ -257,6 +267,35 @@ class CellRun:
             }
         patience = self.recipe.patience_epochs
         return bool(patience) and epoch - self._best[0][2] >= patience
+
+    def state(self) -> dict[str, Any]:
+        """What training goes on from after an epoch: tensors and plain values, not copied."""
+        best = None if self._best is None else [list(self._best[0]), self._best[1]]
+        return {
+            **{name: getattr(self, name).state_dict() for name in ("model", "strategy", "optimizer")},
+            "random": self.random.state(),
+            "order": self._order.get_state(),
+            "best": best,
+            "kept": self._kept,
+            "gradient_ratios": [float(ratio) for ratio in self.gradient_ratios],
+            "n_trained": self.n_trained,
+            "epochs_done": self.epochs_done,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state of the same cell. Training must not have begun."""
+        for epoch in range(state["epochs_done"]):
+            self.strategy.on_epoch(epoch)  # what it changes beside its tensors
+        for name in ("model", "strategy", "optimizer"):
+            getattr(self, name).load_state_dict(state[name])
+        self.random.restore(state["random"])
+        self._order.set_state(state["order"])
+        if state["best"] is not None:
+            rank, weights = state["best"]
+            self._best = (rank[0], rank[1], rank[2]), weights
+        self._kept = state["kept"]
+        self.gradient_ratios = [torch.tensor(ratio) for ratio in state["gradient_ratios"]]
+        self.n_trained, self.epochs_done = state["n_trained"], state["epochs_done"]
 
     def _finite(self, value: float | None, what: str, epoch: int) -> float:
         if value is None or not math.isfinite(value):
