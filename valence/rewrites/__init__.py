@@ -7,7 +7,7 @@ to rounding. Modules, names and parameters stay in place.
 import torch
 from torch import nn
 
-from valence.rewrites.chains import rewrite_chains
+from valence.rewrites.chain_search import rewrite_chains
 from valence.rewrites.convolutions import rewrite_convolutions
 from valence.rewrites.fronts import fixed_front, rewrite_front
 from valence.rewrites.trace import record

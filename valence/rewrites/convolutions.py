@@ -11,7 +11,8 @@ import torch
 from torch.nn import functional
 
 from valence.fast_layers import filter_by_spectrum, filter_from_one, filter_maps, filter_to_few, spatial_filter
-from valence.rewrites.chains import is_plain, time_padding
+from valence.rewrites.chain_search import is_plain
+from valence.rewrites.chains import time_padding
 from valence.rewrites.intercept import free, intercept
 from valence.rewrites.trace import CONVOLUTIONS, Call, Trace, memory_format
 
