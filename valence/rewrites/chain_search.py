@@ -150,7 +150,8 @@ def _saving(branches: list[_Branch], spatial: Call, groups: int) -> float:
         else:
             after += own * n_inputs * (n_chans + 2 * length + 3 * PASS)
         if branch.norm is not None:
-            after += 2 * n_inputs**2 * n_chans * length
+            # moments of an input that is trained have a gradient, which takes two products more
+            after += 2 * n_inputs**2 * n_chans * length * (3 if branch.temporal.args[0].requires_grad else 1)
     return before / after
 
 

@@ -20,7 +20,7 @@ LONG = 64
 """taps from which on filters of one map are faster as a product of frames"""
 FEW = 4
 """outputs up to which all products of samples and taps at once are faster, though they take memory"""
-SPECTRUM = 3
+SPECTRUM = 1.4
 """how many times cheaper, by count, the spectrum must be: transforms run slower than products"""
 
 
