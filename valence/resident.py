@@ -7,12 +7,14 @@ band features are normalised once for a split, by the first process that asks, i
 import hashlib
 import logging
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
+from torch import nn
 
 from valence.cell import canonical_hash
 from valence.once import build_once
@@ -42,6 +44,12 @@ class Resident:
 
 
 _held: dict[tuple, Resident] = {}
+_filtered: "WeakValueDictionary[tuple, Resident]" = WeakValueDictionary()
+CPU_BUDGET = 2**31
+"""bytes that filtered windows may take in a process"""
+GPU_SHARE = 0.25
+"""the same on a GPU, of its memory"""
+FILTER_BATCH = 64
 
 
 def resident(prepared: "Prepared", split: "Split", *, de_normalisation: str, device: str) -> Resident:
@@ -57,6 +65,33 @@ def resident(prepared: "Prepared", split: "Split", *, de_normalisation: str, dev
         _held.clear()
         _held[key] = made
     return _held[key]
+
+
+def room_for(data: Resident) -> float:
+    """How many times larger than the data its filtered windows may be."""
+    device = data.x.device
+    budget = CPU_BUDGET if device.type == "cpu" else GPU_SHARE * torch.cuda.get_device_properties(device).total_memory
+    return budget / (data.x.numel() * data.x.element_size())
+
+
+def filtered(data: Resident, front: nn.Module, *, of: str) -> Resident:
+    """The data behind the fixed filters of a classifier, computed once and shared by the cells that hold it.
+
+    Parameters
+    ----------
+    of : name of the classifier.
+    """
+    key = (of, data.x.data_ptr(), tuple(data.x.shape))
+    with torch.no_grad():
+        sample = front(data.x[:2])
+        made = _filtered.get(key)
+        if made is None or not torch.equal(made.x[:2], sample):
+            x = sample.new_empty(len(data.x), *sample.shape[1:])
+            for begin in range(0, len(x), FILTER_BATCH):
+                x[begin : begin + FILTER_BATCH] = front(data.x[begin : begin + FILTER_BATCH])
+            x[:2] = sample  # to the last bit what is compared above
+            made = _filtered[key] = replace(data, x=x)
+    return made
 
 
 def _load(prepared: "Prepared", split: "Split", *, de_normalisation: str, device: str) -> Resident:

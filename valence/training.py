@@ -23,9 +23,9 @@ from valence.classifiers import CLASSIFIERS, Classifier, Tapped, build_classifie
 from valence.errors import BadInput
 from valence.optimisation import class_weights, gradient_ratio, learning_rate, make_optimizer, shuffled
 from valence.own_random import OwnRandom
-from valence.resident import Resident, resident
+from valence.resident import Resident, filtered, resident, room_for
 from valence.results import Result, predict, result_of
-from valence.rewrites import rewrite
+from valence.rewrites import fixed_front, rewrite
 from valence.strategies import STRATEGIES, Batch, Strategy
 from valence.targets import Target
 
@@ -118,12 +118,24 @@ class CellRun:
             _load_weights(self.classifier, model, weights)
         torch.manual_seed(derive_seed(self.cell.cell_id, "strategy parameters"))
         self.model = self.strategy.wrap(model).to(device)
-        self.rewrites = rewrite(self.model, self.data.x[:2]) if rewrites else ()
+        self.rewrites: tuple[str, ...] = ()
+        if rewrites:
+            self._filter_once()
+            self.rewrites += rewrite(self.model, self.data.x[:2])
         with tapped(self.model.eval(), self.classifier) as forward, torch.no_grad():
             n_features = forward(self.data.x[:1]).features.shape[1]
         self.strategy.prepare(self.model, spec, n_features, self.target)
         self.strategy.to(device)
         torch.manual_seed(derive_seed(self.cell.pair_id, "dropout"))
+
+    def _filter_once(self) -> None:
+        """Apply fixed filters of the classifier to the data set in place of every batch, where memory allows."""
+        if self.recipe.augmentation_p or self.strategy.reads_input or self.prepared.spec.n_bands:
+            return
+        front = fixed_front(self.model, self.data.x[:2], largest=min(16.0, room_for(self.data)))
+        if front is not None:
+            self.data = filtered(self.data, front, of=self.classifier.name)
+            self.rewrites = ("fixed filters once for all windows",)
 
     def advance(self) -> bool:
         """Go on to the end of the next training step; False once training has ended.

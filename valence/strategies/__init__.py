@@ -43,6 +43,9 @@ class Strategy(nn.Module):
     """which part of a target it reads: "none", "values", "prototypes" or "dissimilarity" """
     lambda_: ClassVar[float] = 0.0
     """default strength"""
+    reads_input: ClassVar[bool] = False
+    """whether its loss looks at Batch.x, the windows; those of a classifier whose fixed filters are applied to the data
+    once are filtered ones otherwise"""
     formula: ClassVar[str] = ""
     source: ClassVar[str] = ""
 
