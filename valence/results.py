@@ -46,7 +46,7 @@ def predict(model: nn.Module, forward, data: Resident, rows: np.ndarray) -> tupl
     """Logits (n, n_classes) and features (n, D), float32, of rows in evaluation mode, on the device of the data."""
     model.eval()
     logits, features = [], []
-    with torch.inference_mode():
+    with torch.no_grad():  # not inference mode: EEGMiner puts what it computes back into its parameters
         for chosen in torch.from_numpy(rows).to(data.x.device).split(EVALUATION_BATCH):
             out = forward(data.x.index_select(0, chosen))
             logits.append(out.logits.float())

@@ -26,12 +26,13 @@ import valence  # noqa: F401  # before braindecode
 from valence.calibration import calibrate
 from valence.cell import Cell, Recipe, canonical_hash
 from valence.classifiers import CLASSIFIERS, build_classifier
+from valence.cpu_memory import keep_freed_memory
 from valence.datasets.base import Part
 from valence.packing import TOGETHER, train_group
 from valence.prepared import Prepared
 from valence.signal import SignalSpec
 from valence.splits import Split
-from valence.strategies import STRATEGIES
+from valence.strategies import Strategy
 
 N_CLASSES = 9
 SUBJECTS = ("train", "validation", "test")
@@ -198,6 +199,8 @@ def ours(task: Task, data: Prepared, clock: Clock) -> dict:
 def train_cells(cells: list[Cell], data: Prepared, split: Split, recipe: Recipe, task: Task, clock: Clock) -> list:
     """The engine's entry point: the mode as sweeps choose it, then the cells together."""
     mode = task.mode or "eager"
+    if task.device == "cpu":
+        keep_freed_memory()
     targets = dict.fromkeys((cell.cell_id for cell in cells), None)
     options: dict = {"device": task.device, "rewrites": task.rewrites}
     if task.device == "cuda" and task.mode is None:
@@ -205,7 +208,7 @@ def train_cells(cells: list[Cell], data: Prepared, split: Split, recipe: Recipe,
         mode, cells = choice.mode, cells[: choice.cells_at_once]
     if mode not in TOGETHER:  # several would train one after the other
         cells = cells[:1]
-    STRATEGIES["none"].on_epoch = lambda self, epoch: clock.begin()  # type: ignore[method-assign]
+    Strategy.on_epoch = lambda self, epoch: clock.begin()  # type: ignore[method-assign]
     outcomes = [ended.outcome for ended in train_group(cells, data, split, recipe, targets, mode=mode, **options)]
     for outcome in outcomes:
         if isinstance(outcome, Exception):

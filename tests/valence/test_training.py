@@ -288,3 +288,18 @@ def test_predictions_in_batches_are_predictions_at_once(monkeypatch):
     for one, other in zip(whole, parts, strict=True):
         assert len(one) == len(data.train)
         np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_filters_that_are_put_back_by_the_classifier_itself_go_on_learning():
+    """EEGMiner clamps its parameters in its forward pass; a validation must not cut them off from the next epoch."""
+    data, about = world.dataset("windows"), world.recipe(epochs=2, batch_size=64)
+    held = resident(data, world.split(), de_normalisation="train", device="cpu")
+    run = CellRun(world.cell("EEGMiner", about=about), data, about, None, held, rewrites=False)
+    seen = [{name: value.detach().clone() for name, value in run.model.named_parameters()}]
+    while run.advance():
+        if run.epochs_done == len(seen):
+            seen.append({name: value.detach().clone() for name, value in run.model.named_parameters()})
+    assert len(seen) == 3
+    for name in seen[0]:
+        if run.model.get_parameter(name).requires_grad:
+            assert not torch.equal(seen[1][name], seen[2][name]), name
