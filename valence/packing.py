@@ -107,6 +107,7 @@ def train_group(
             if not is_out_of_memory(error) or len(group) == 1:
                 raise
             size = len(group) // 2
+            gc.collect()  # the error holds the frames that hold the cells
             logger.info("%s: memory does not suffice for %d cells at once, now %d", group[0].classifier, 2 * size, size)
         release_memory(device)
         waiting = [cell for cell in waiting if cell.cell_id not in ended]
@@ -118,9 +119,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def release_memory(device: str) -> None:
-    """Give back what ended cells held; a captured graph keeps its memory as long as it lives."""
-    gc.collect()
+    """Give back what ended cells held on a GPU; a captured graph keeps its memory as long as it lives."""
     if torch.device(device).type == "cuda":
+        gc.collect()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
 
