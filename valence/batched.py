@@ -89,8 +89,7 @@ class BatchedRuns:
             torch.ones(len(self.runs), *mask.drawn, device=x.device).permute(0, *(1 + d for d in mask.order))
             for mask in self._masks[len(x)]
         ]
-        with torch.no_grad():
-            vmap(self._lane)(self._parameters, copies, x.expand(len(self.runs), *x.shape), masks, [])
+        vmap(self._lane)(self._parameters, copies, x.expand(len(self.runs), *x.shape), masks, [])
 
     def _train(self) -> Iterator[bool]:
         batches: list[Sequence[torch.Tensor]] = [()] * len(self.runs)

@@ -8,9 +8,12 @@ for what the paper leaves open: order of the steps, activations, dropout, and ho
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 WIDTH, HEADS, FEED_FORWARD, DROPOUT = 128, 16, 512, 0.25
 KERNEL, GROUPS, TOKENS_PER_SECOND = 25, 4, 5
+LARGEST = 2**24
+"""values before they are pooled that are held at once"""
 LONGEST = 50
 """tokens of which each distance has an encoding of its own; greater distances share the last"""
 
@@ -31,11 +34,24 @@ class Tokens(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(batch, n_chans, n_times) to (batch, n_chans, n_tokens, WIDTH)."""
         spectrum = torch.fft.rfft(x, norm="forward").real
-        pooled = [
-            functional.adaptive_avg_pool2d(branch(part[:, None]), (x.shape[1], self.n_tokens))
-            for branch, part in ((self.time, x), (self.frequency, spectrum))
-        ]
+        pooled = [self._pooled(self.time, x), self._pooled(self.frequency, spectrum)]
         return self.fuse(torch.cat(pooled, 1).permute(0, 2, 3, 1))
+
+    def _pooled(self, branch: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
+        """(batch, n_chans, length) to (batch, WIDTH, n_chans, n_tokens), some samples at a time.
+
+        Before they are pooled, the features of one 10-s window take 32 MB, of which a backward pass would need three
+        copies. They are computed once more instead.
+        """
+
+        def some(part: torch.Tensor) -> torch.Tensor:
+            return functional.adaptive_avg_pool2d(branch(part[:, None]), (x.shape[1], self.n_tokens))
+
+        parts = x.split(max(1, LARGEST // (x[0].numel() * WIDTH)))
+        if len(parts) == 1:
+            return some(x)
+        again = {"use_reentrant": False, "preserve_rng_state": False}  # nothing here is random
+        return torch.cat([checkpoint(some, part, **again) for part in parts])
 
 
 class Attention(nn.Module):

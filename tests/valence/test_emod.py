@@ -147,3 +147,27 @@ def test_every_channel_has_a_row_of_its_own_whatever_its_name():
     assert max(rows) >= N_ROWS
     spec = SignalSpec(n_chans=92, n_times=100, n_outputs=2, sfreq=200, ch_names=names)
     assert build_classifier(CLASSIFIERS["EMOD"], spec).channels.num_embeddings == max(rows) + 1
+
+
+def test_tokens_of_some_samples_at_a_time_are_the_same_and_hold_less(monkeypatch):
+    tokens, x = emod.Tokens(10).double(), torch.randn(5, 3, 400, dtype=torch.float64)
+    held = []
+
+    def pack(value: torch.Tensor) -> torch.Tensor:
+        held.append(value.numel())
+        return value
+
+    found = []
+    for largest in (10**9, 2 * 3 * 400 * emod.WIDTH):
+        monkeypatch.setattr(emod, "LARGEST", largest)
+        tokens.zero_grad()
+        held.clear()
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+            given = tokens(x)
+        (given**2).sum().backward()
+        found.append((given.detach(), [p.grad.clone() for p in tokens.parameters()], sum(held)))
+    (whole, gradients, much), (parts, others, little) = found
+    torch.testing.assert_close(parts, whole)
+    for one, other in zip(gradients, others, strict=True):
+        torch.testing.assert_close(other, one)
+    assert little < much / 10
