@@ -20,6 +20,7 @@ from valence.axis import Axis
 from valence.calibration import Choice, calibrate
 from valence.cell import Cell, Recipe, canonical_hash
 from valence.cpu_memory import keep_freed_memory
+from valence.device_errors import is_fatal
 from valence.errors import BadInput
 from valence.packing import Ended, check_mode, train_group
 from valence.prepared import Prepared
@@ -122,6 +123,8 @@ def train_rows(
             outcome = ended.outcome
             yield row_of(ended, device), artifacts_of(outcome, prepared) if isinstance(outcome, Result) else {}
     except Exception as error:  # of the data, which all of them share
+        if is_fatal(error):  # a new process takes over; nothing is committed
+            raise
         for cell in able:
             yield row_of(Ended(cell=cell, outcome=error, seconds=0.0, cells_at_once=1, peak_memory_mb=None), device), {}
 
@@ -143,7 +146,13 @@ def choose(cells: Sequence[Cell], context: Context, store: Store, *, device: str
     )
     path = store.folder / "modes" / f"{cells[0].classifier}-{key}.json"
     if not path.exists():
-        choice = _calibrate(cells, context, device=device)
+        try:
+            choice = _calibrate(cells, context, device=device)
+        except Exception as error:  # what is wrong each cell will tell by itself
+            if is_fatal(error):
+                raise
+            logger.warning("%s is not calibrated: %s", cells[0].classifier, error)
+            return "eager", 1
         put_if_absent(path, json.dumps(dataclasses.asdict(choice), indent=1).encode())
     chosen = json.loads(path.read_text())
     return chosen["mode"], execution.cells_at_once or chosen["cells_at_once"]

@@ -13,13 +13,14 @@ from cluster.data import Data, data_facts, data_hash, load_data, planned_work
 from cluster.grid import as_dicts, bind, target_facts
 from cluster.listener import Listener
 from cluster.packs import make_packs
-from cluster.pretrained import keep_weights
+from cluster.pretrained import digest_in, keep_weights
 from cluster.request import Request
 from cluster.session import MemoryPeak, Session, ray_session
 from cluster.store import Store
 from valence.axis import Axis
 from valence.cell import Cell, canonical_hash
 from valence.classifiers import CLASSIFIERS
+from valence.packing import check_mode
 from valence.targets import TargetContext, make_target
 
 
@@ -150,7 +151,7 @@ def bound_cells(request: Request, data: Data, axis: Axis | None, weights: Mappin
         split=split,
         recipes=request.preset.recipes,
         axis_digest=axis.digest if axis else "",
-        weights={classifier: folder.name for classifier, folder in weights.items()},
+        weights={classifier: digest_in(kept, Store(request.out)) for classifier, kept in weights.items()},
     )
 
 
@@ -194,6 +195,8 @@ def train(
     recipes = request.preset.recipes
     several = devices_by_cell(waiting, request.execution, session)
     how = request.execution
+    if how.mode != "auto":
+        check_mode(how.mode, "cuda" if session.n_gpus else "cpu")
     costs = predict(
         waiting,
         work=planned_work(request),

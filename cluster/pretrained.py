@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,10 +15,11 @@ from valence.signal import SignalSpec
 
 HUB = "hub"
 """the word for the repository that a classifier's row names"""
+WEIGHTS = "weights"
 ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".json")
 
 
-def pretrained_of(text: str | None) -> dict[str, str]:
+def pretrained_of(text: str | None, classifiers: Sequence[str]) -> dict[str, str]:
     """ "CBraMod=/weights.safetensors,Labram=hub" to classifier and place. Raises BadInput for what cannot be used."""
     places: dict[str, str] = {}
     for part in names_of(text, "--pretrained") or []:
@@ -28,6 +29,13 @@ def pretrained_of(text: str | None) -> dict[str, str]:
                 f"--pretrained {part!r}",
                 allowed=f"CLASSIFIER=PATH, or CLASSIFIER={HUB} for the published weights",
                 do="say where the weights of this classifier are",
+            )
+        if name not in CLASSIFIERS or name not in classifiers:
+            CLASSIFIERS[name]  # an unknown name gets close matches
+            raise BadInput(
+                f"--pretrained {part}: {name} is not among this sweep's classifiers",
+                allowed=", ".join(classifiers),
+                do="name it with --classifiers too, or leave it out",
             )
         if CLASSIFIERS[name].pretrained is None:
             able = [name for name, row in CLASSIFIERS.items() if row.pretrained]
@@ -66,7 +74,7 @@ def keep_weights(places: Mapping[str, str], store: Store, specs: Mapping[str, Si
 
     Returns
     -------
-    Classifier to its folder; the folder's name is the digest of its content.
+    Classifier to its file or folder there.
 
     Raises
     ------
@@ -78,9 +86,15 @@ def keep_weights(places: Mapping[str, str], store: Store, specs: Mapping[str, Si
         assert row.pretrained is not None
         source = _from_hub(name) if place == HUB else path_of(place, "--pretrained")
         row.pretrained.load(build_classifier(row, specs[row.input]), source)
-        kept[name] = store.folder / "weights" / digest_of(source)
-        build_once(kept[name], is_complete=Path.is_dir, build=partial(_copy, source))
+        folder = store.folder / WEIGHTS / digest_of(source)
+        build_once(folder, is_complete=Path.is_dir, build=partial(_copy, source))
+        kept[name] = folder / source.name if source.is_file() else folder
     return kept
+
+
+def digest_in(kept: Path, store: Store) -> str:
+    """The digest of weights that `keep_weights` has put into the sweep's folder."""
+    return kept.relative_to(store.folder / WEIGHTS).parts[0]
 
 
 def _copy(source: Path, folder: Path) -> None:

@@ -129,7 +129,7 @@ def resolve(
         processing=processing,
         prepared=None if prepared is None else path_of(prepared, "--prepared"),
         execution=execution_of(mode, cells_at_once, exact=exact, gpus_per_cell=gpus_per_cell),
-        pretrained=pretrained_of(pretrained),
+        pretrained=pretrained_of(pretrained, grid.classifiers),
     )
 
 

@@ -76,13 +76,13 @@ def show_plan(options) -> int:
             do="give the price of an hour",
         )
     request = request_of(options)
-    work, rewrites = planned_work(request), request.execution.rewrites
+    work = planned_work(request)
     counts = Counter(classifier for classifier, *_ in request.grid.combinations)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("classifier", "input", "cells", "seconds a cell", "core hours", "H200 hours"):
         table.add_column(name, justify="left" if name in ("classifier", "input") else "right")
     for classifier, n_cells in counts.items():
-        seconds, on_gpu = (table_cost(classifier, work, device=device, rewrites=rewrites).seconds for device in DEVICES)
+        seconds, on_gpu = (cost_of(request, classifier, work, device) for device in DEVICES)
         figures = (str(n_cells), f"{seconds:.1f}", f"{n_cells * seconds / 3600:.2f}", f"{n_cells * on_gpu / 3600:.3f}")
         table.add_row(classifier, CLASSIFIERS[classifier].input, *figures)
     console.print(table)
@@ -91,7 +91,7 @@ def show_plan(options) -> int:
         console.print(f"{input}, split {request.split}:")
         for line in audit_lines(findings):
             console.print(line)
-    _plan_cost(counts, work, rewrites=rewrites, dollars_per_hour=options.dollars_per_hour)
+    _plan_cost(request, counts, work, dollars_per_hour=options.dollars_per_hour)
     for exclusion in request.grid.exclusions:
         what = f"{exclusion.classifier} {exclusion.strategy} {exclusion.target}"
         console.print(f"excluded: {what}: {exclusion.reason}", markup=False)
@@ -125,11 +125,8 @@ def _plan_facts(request: Request) -> None:
         console.print(f"LLM: {request.llm.name}, {request.n_paraphrases} paraphrases a story")
 
 
-def _plan_cost(counts: Counter, work: dict, *, rewrites: bool, dollars_per_hour: float) -> None:
-    total, on_gpu = (
-        sum(n * table_cost(name, work, device=device, rewrites=rewrites).seconds for name, n in counts.items())
-        for device in DEVICES
-    )
+def _plan_cost(request: Request, counts: Counter, work: dict, *, dollars_per_hour: float) -> None:
+    total, on_gpu = (sum(n * cost_of(request, name, work, device) for name, n in counts.items()) for device in DEVICES)
     cores = local_slots()
     hours = f"{total / 3600:.2f} core hours"
     console.print(f"time: {hours}, about {duration(total / cores)} on this machine's {cores} cores")
@@ -139,6 +136,13 @@ def _plan_cost(counts: Counter, work: dict, *, rewrites: bool, dollars_per_hour:
         console.print(f"cost: {gpu_hours * dollars_per_hour:.2f} at {dollars_per_hour:g} a GPU hour")
     else:
         console.print("cost: GPU hours times your price, with --dollars-per-hour")
+
+
+def cost_of(request: Request, classifier: str, work: dict, device: str) -> float:
+    """Predicted seconds of a cell, in the mode that is asked for or the fastest that was measured."""
+    how = request.execution
+    mode = None if how.mode == "auto" else how.mode
+    return table_cost(classifier, work, device=device, mode=mode, rewrites=how.rewrites).seconds
 
 
 def _guessed(counts: Counter) -> str:

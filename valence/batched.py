@@ -13,6 +13,7 @@ from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from valence.classifiers import Tapped, pooled_features, tap_paths
+from valence.device_errors import is_out_of_memory
 from valence.dropout_masks import Mask, dropout_masks
 from valence.optimisation import OPTIMIZERS
 from valence.strategies import Batch, Strategy
@@ -56,6 +57,8 @@ class BatchedRuns:
         try:
             self._try(runs[0].data.x[: self._recipe.batch_size])
         except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
             raise CannotBatch(str(error).splitlines()[0]) from error
         self._steps = self._train()
 

@@ -14,7 +14,8 @@ import torch
 
 from valence.batched import BatchedRuns, CannotBatch
 from valence.cell import Cell, Recipe
-from valence.packing import MODES, is_out_of_memory, peak_memory_mb, release_memory
+from valence.device_errors import is_fatal, is_out_of_memory
+from valence.packing import MODES, bytes_of, peak_memory_mb, release_memory
 from valence.resident import Resident, resident
 from valence.targets import Target
 from valence.training import CellRun
@@ -115,6 +116,7 @@ def _try(
         runs = [MODES[mode](cell, prepared, recipe, targets[cell.cell_id], data, rewrites=rewrites) for cell in cells]
         advancing = [BatchedRuns(runs)] if mode == "batched" else runs
         _advance(advancing, WARM_STEPS)
+        _now(device)  # waits for the cells' own streams
         loss = float(runs[0].total)
         started = _now(device)
         n_steps = _advance(advancing, TIMED_STEPS)
@@ -128,8 +130,10 @@ def _try(
     except CannotBatch as error:
         problem = str(error)
     except Exception as error:  # a trial decides nothing but speed: what is wrong with a cell its training will tell
+        if is_fatal(error):
+            raise
         problem = "too little memory" if is_out_of_memory(error) else f"{type(error).__name__}: {error}"[:200]
-    memory = peak_memory_mb(data.x.device, len(cells))
+    memory = peak_memory_mb(data.x.device, len(cells), data_bytes=bytes_of([data]))
     trial = Trial(mode=mode, cells_at_once=len(cells), windows_per_second=speed, peak_memory_mb=memory, problem=problem)
     return trial, loss
 

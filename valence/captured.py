@@ -6,8 +6,9 @@ and a last batch of another size. Weights, optimizer and random numbers are the 
 """
 
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -75,13 +76,35 @@ class CapturedRun(CellRun):
                 self.set_rate(epoch * len(batches) + number, len(batches))
                 differs = number == 0 or len(rows) != len(self._rows)
                 if differs or self._warm < WARM_UP_STEPS or not self._captured(forward):
-                    self.step(forward, rows, measure=number == 0)
+                    with self._listening() if self._warm < WARM_UP_STEPS and not differs else nullcontext():
+                        self.step(forward, rows, measure=number == 0)
                     self._warm += 1
                 else:
                     self._rows.copy_(rows)
                     assert self._replay is not None
                     self._replay()
                 yield True
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Train eagerly for good where a step makes the CPU wait for the GPU: its capture would fail.
+
+        A capture that fails leaves PyTorch's allocator in a state that the process does not recover from.
+        """
+        if self._stream is None:
+            yield
+            return
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            with warnings.catch_warnings(record=True) as heard:
+                warnings.simplefilter("always")
+                yield
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        waits = [str(warning.message) for warning in heard if "synchronizing" in str(warning.message)]
+        if waits:
+            self.mode = "eager"
+            logger.info("%s with %s trains eagerly: %s", self.cell.classifier, self.cell.strategy, waits[0])
 
     def _captured(self, forward) -> bool:
         """Capture the step where that is still to be done; False, and eager from now on, where it cannot be."""

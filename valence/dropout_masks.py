@@ -102,6 +102,7 @@ def dropout_by(draw: Callable[[tuple[int, ...], float], torch.Tensor]):
 
 def draw_mask(shape: tuple[int, ...], p: float, *, device: torch.device | str) -> torch.Tensor:
     """A mask as PyTorch's own dropout of a contiguous input would draw it next, from the default generator."""
-    if torch.device(device).type == "cuda" and shape[2:] != (1,) * len(shape[2:]):
+    of_whole_features = len(shape) > 2 and set(shape[2:]) == {1}
+    if torch.device(device).type == "cuda" and not of_whole_features:
         return torch.ops.aten.native_dropout(torch.ones(shape, device=device), p, True)[0]
     return torch.empty(shape, device=device).bernoulli_(1 - p).div_(1 - p)

@@ -50,8 +50,8 @@ class Tokens(nn.Module):
         parts = x.split(max(1, LARGEST // (x[0].numel() * WIDTH)))
         if len(parts) == 1:
             return some(x)
-        again = {"use_reentrant": False, "preserve_rng_state": False}  # nothing here is random
-        return torch.cat([checkpoint(some, part, **again) for part in parts])
+        # nothing here is random
+        return torch.cat([checkpoint(some, part, use_reentrant=False, preserve_rng_state=False) for part in parts])
 
 
 class Attention(nn.Module):

@@ -9,7 +9,7 @@ import gc
 import logging
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from valence.batched import BatchedRuns, CannotBatch
 from valence.captured import CapturedRun
 from valence.cell import Cell, Recipe
 from valence.compiled import CompiledRun
+from valence.device_errors import is_fatal, is_out_of_memory
 from valence.errors import BadInput
 from valence.resident import Resident, resident
 from valence.results import Result
@@ -95,7 +96,7 @@ def train_group(
     waiting, size = list(cells), len(cells) if mode in TOGETHER else 1
     while waiting:
         group = waiting[:size]
-        ended = set()
+        ended, whole = set(), True
         try:
             for one in _together(group, prepared, recipe, targets, data, mode=mode, rewrites=rewrites, weights=weights):
                 ended.add(one.cell.cell_id)
@@ -103,19 +104,16 @@ def train_group(
         except CannotBatch as reason:
             logger.info("%s trains eagerly, as it cannot be batched: %s", group[0].classifier, reason)
             mode, size = "eager", 1
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or len(group) == 1:
                 raise
             size = len(group) // 2
-            gc.collect()  # the error holds the frames that hold the cells
+            whole = False
             logger.info("%s: memory does not suffice for %d cells at once, now %d", group[0].classifier, 2 * size, size)
+        if not whole:
+            gc.collect()  # the error held the frames that hold the cells
         release_memory(device)
         waiting = [cell for cell in waiting if cell.cell_id not in ended]
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """True where a device or the CPU had too little memory."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def release_memory(device: str) -> None:
@@ -138,7 +136,7 @@ def _together(
     weights: Path | None,
 ) -> Iterator[Ended]:
     """One group. Errors of a cell are outcomes; too little memory for several of them is raised."""
-    started = time.perf_counter()
+    started, runs = time.perf_counter(), dict[Cell, CellRun]()
 
     def ended(cell: Cell, outcome: Result | Exception) -> Ended:
         return Ended(
@@ -146,59 +144,64 @@ def _together(
             outcome=outcome,
             seconds=(time.perf_counter() - started) / len(cells),
             cells_at_once=len(cells),
-            peak_memory_mb=peak_memory_mb(data.x.device, len(cells)),
+            peak_memory_mb=peak_memory_mb(
+                data.x.device, len(cells), data_bytes=bytes_of([data, *(run.data for run in runs.values())])
+            ),
         )
 
-    runs: dict[Cell, CellRun] = {}
     for cell in cells:
         try:
             runs[cell] = MODES[mode](
                 cell, prepared, recipe, targets[cell.cell_id], data, rewrites=rewrites, weights=weights
             )
         except Exception as error:
-            if is_out_of_memory(error) and len(cells) > 1:
-                raise
-            yield ended(cell, error)
-    if not runs:
-        return
-    failed: dict[Cell, Exception] = {}
-    if mode == "batched":
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="There is a performance drop")  # still one network
+            yield ended(cell, _own(error, len(cells)))
+    going, batch = dict(runs), None
+    if mode == "batched" and runs:
+        batch = _batch(runs)
+    while going:
+        for position, (cell, run) in enumerate(runs.items()):
+            if cell not in going:
+                continue
+            try:
+                if batch is None and run.advance():
+                    continue
+                outcome: Result | Exception = (batch.failed.get(position) if batch else None) or run.result()
+            except Exception as error:
+                outcome = _own(error, len(cells))
+            del going[cell]
+            yield ended(cell, outcome)
+
+
+def _own(error: Exception, n_cells: int) -> Exception:
+    """An error that is a cell's own; others are raised: too little memory for several cells, a device that is lost."""
+    if is_fatal(error) or (is_out_of_memory(error) and n_cells > 1):
+        raise error
+    return error
+
+
+def _batch(runs: Mapping[Cell, CellRun]) -> BatchedRuns:
+    """Cells trained to their end as one network. Where that fails they can still train one by one."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="There is a performance drop")  # still one network
+        try:
             batch = BatchedRuns(list(runs.values()))
             while batch.advance():
                 pass
-        failed = {cell: batch.failed[position] for position, cell in enumerate(runs) if position in batch.failed}
-    else:
-        failed = _in_turns(runs, several=len(cells) > 1)
-    for cell, run in runs.items():
-        try:
-            outcome = failed.get(cell) or run.result()
         except Exception as error:
-            if is_out_of_memory(error) and len(cells) > 1:
+            if isinstance(error, CannotBatch) or is_fatal(error) or (is_out_of_memory(error) and len(runs) > 1):
                 raise
-            outcome = error
-        yield ended(cell, outcome)
+            raise CannotBatch(f"{type(error).__name__}: {error}") from error
+    return batch
 
 
-def _in_turns(runs: Mapping[Cell, CellRun], *, several: bool) -> dict[Cell, Exception]:
-    """Advance cells one step each, until all have ended; errors by cell."""
-    going, failed = dict(runs), {}
-    while going:
-        for cell, run in list(going.items()):
-            try:
-                if not run.advance():
-                    del going[cell]
-            except Exception as error:
-                if is_out_of_memory(error) and several:
-                    raise
-                failed[cell] = error
-                del going[cell]
-    return failed
-
-
-def peak_memory_mb(device: torch.device, n_cells: int) -> float | None:
-    """Share of a cell in the peak memory of a GPU since it was last reset; on a CPU what the process takes now."""
+def peak_memory_mb(device: torch.device, n_cells: int, *, data_bytes: int = 0) -> float | None:
+    """Share of a cell in the peak memory of a GPU since it was last reset, the data apart; on a CPU the process's."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / n_cells / 2**20
+        return (torch.cuda.max_memory_allocated(device) - data_bytes) / n_cells / 2**20
     return psutil.Process().memory_info().rss / 2**20
+
+
+def bytes_of(held: Iterable[Resident]) -> int:
+    """Memory of windows that lie on a device, each counted once."""
+    return sum({data.x.data_ptr(): data.x.numel() * data.x.element_size() for data in held}.values())

@@ -81,7 +81,8 @@ def filtered(data: Resident, front: nn.Module, *, of: str) -> Resident:
     ----------
     of : name of the classifier.
     """
-    key = (of, data.x.data_ptr(), tuple(data.x.shape))
+    parts = (rows.tobytes() for rows in (data.train, data.validation, data.test))
+    key = (of, data.x.data_ptr(), tuple(data.x.shape), *parts)
     with torch.no_grad():
         sample = front(data.x[:2])
         made = _filtered.get(key)

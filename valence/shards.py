@@ -38,8 +38,10 @@ def add_up(tensor: torch.Tensor) -> torch.Tensor:
 
 def share(tensor: torch.Tensor) -> None:
     """The first process's values, everywhere, in place. Raises LostPeer where a process is gone."""
+    values = tensor.contiguous()
     try:
-        dist.broadcast(tensor, 0)
+        dist.broadcast(values, 0)
+        tensor.copy_(values)
     except RuntimeError as error:
         raise LostPeer(f"an exchange between processes failed: {error}") from error
 

@@ -153,6 +153,12 @@ class CellRun:
         self.model.load_state_dict(self._best[1])
         with self.random, tapped(self.model, self.classifier) as forward:
             logits, features = self.predictions(forward, self.data.test)
+        if not (torch.isfinite(logits).all() and torch.isfinite(features).all()):
+            raise FloatingPointError(
+                f"{self.cell.classifier} with {self.cell.strategy}, seed {self.cell.seed}: with the weights of epoch "
+                f"{self._best[0][2]} its answers to test samples are not finite, while those to validation samples "
+                "are: look at the test recordings"
+            )
         ratios = [float(ratio) for ratio in self.gradient_ratios]
         trained = {
             **self._kept,

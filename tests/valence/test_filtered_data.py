@@ -87,3 +87,18 @@ def test_another_bank_of_filters_is_not_mistaken_for_it():
     torch.testing.assert_close(other.x, held.x)
     assert dataclasses.replace(other, x=held.x).x is held.x
     assert first.data.x.shape != other.x.shape
+
+
+def test_another_split_of_the_same_data_keeps_its_own_parts():
+    """A cell of one split alive, a cell of another on the same windows: nobody trains on the other's test samples."""
+    about, data = world.recipe(), world.dataset("windows")
+    first, _ = run(about)
+    other = dataclasses.replace(
+        world.split(), name="cohort-balanced:1", train=world.split().test, test=world.split().train
+    )
+    held = resident(data, other, de_normalisation="train", device="cpu")
+    second = CellRun(world.cell("FBCNet", about=about), data, about, None, held)
+    np.testing.assert_array_equal(second.data.train, held.train)
+    np.testing.assert_array_equal(second.data.test, held.test)
+    assert not set(second.data.train) & set(second.data.test)
+    assert set(first.data.train) & set(second.data.test)

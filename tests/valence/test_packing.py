@@ -236,3 +236,45 @@ def test_unknown_modes_and_graphs_on_a_cpu_are_refused():
     for mode in ("quick", "graph"):
         with pytest.raises(BadInput, match=mode):
             trained([world.cell("de_mlp", about=about)], about, mode=mode)
+
+
+def test_answers_to_test_samples_that_are_not_finite_fail_the_cell():
+    """They are not committed as chance accuracy."""
+    about, data = world.recipe(epochs=1), world.dataset("windows")
+    data.x[data.subjects == 5, 0, 0] = np.inf
+    data.hash = "inf in the test samples"
+    (ended,) = trained([world.cell("ShallowFBCSPNet", about=about)], about, data=data)
+    assert isinstance(ended.outcome, FloatingPointError)
+    assert "test samples" in str(ended.outcome)
+
+
+@pytest.mark.parametrize("error", [ValueError("a mistake in a plug-in"), MemoryError()])
+def test_an_error_of_one_strategy_in_a_batch_fails_its_cell_alone(monkeypatch, error):
+    def loss(self, batch, logits, features):
+        raise error
+
+    monkeypatch.setattr(STRATEGIES["rsa"], "loss", loss)
+    about = world.recipe(epochs=1)
+    ended = trained(cells_of("de_mlp", about), about, mode="batched")
+    for one in ended:
+        assert isinstance(one.outcome, Exception if one.cell.strategy == "rsa" else Result)
+
+
+class LostDevice(torch.nn.Module):
+    def __init__(self, spec):
+        super().__init__()
+        self.final_layer = torch.nn.Linear(spec.n_chans, spec.n_outputs)
+
+    def forward(self, x):
+        if self.training:
+            raise torch.AcceleratorError("an illegal memory access was encountered")
+        return self.final_layer(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph", "batched"])
+def test_a_lost_device_is_nobodys_failure(traced, plugged, mode):
+    """The process is given up, and its cells are trained in another one."""
+    plugged(LostDevice)
+    about = world.recipe(epochs=1)
+    with pytest.raises(torch.AcceleratorError):
+        trained([world.cell("plugged", about=about, seed=seed) for seed in range(2)], about, mode=mode)

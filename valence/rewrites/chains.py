@@ -126,7 +126,7 @@ def _output_moments(branch: _Filtered) -> tuple[torch.Tensor, torch.Tensor]:
         first, second = frame_moments(branch.x, branch.taps.shape[2], branch.padding)
     taps = branch.taps.double().flatten(1)
     mean = taps @ first
-    return mean, ((taps @ second) * taps).sum(1) - mean.square()
+    return mean, (((taps @ second) * taps).sum(1) - mean.square()).clamp(min=0)
 
 
 def _spatial_first(
