@@ -1,4 +1,4 @@
-"""Pretrained weights by flag: a file or a folder is copied into the sweep's folder and fits there; rubbish is refused."""
+"""Pretrained weights by flag: what is copied into the sweep's folder is what cells load; rubbish is refused."""
 
 import pytest
 import torch

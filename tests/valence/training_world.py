@@ -54,9 +54,7 @@ def target(name: str = "vaxis", **fields) -> Target:
 
 def spec(input: str, *, n_times: int | None = None) -> SignalSpec:
     if input == "de":
-        return SignalSpec(
-            n_chans=8, n_times=n_times or 6, n_outputs=N_CLASSES, sfreq=1, ch_names=CH_NAMES, n_bands=5
-        )
+        return SignalSpec(n_chans=8, n_times=n_times or 6, n_outputs=N_CLASSES, sfreq=1, ch_names=CH_NAMES, n_bands=5)
     return SignalSpec(n_chans=8, n_times=n_times or 200, n_outputs=N_CLASSES, sfreq=100, ch_names=CH_NAMES)
 
 
