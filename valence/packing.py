@@ -21,6 +21,7 @@ from valence.batched import BatchedRuns, CannotBatch
 from valence.captured import CapturedRun
 from valence.cell import Cell, Recipe
 from valence.compiled import CompiledRun
+from valence.cpu_memory import give_back
 from valence.device_errors import is_fatal, is_out_of_memory
 from valence.errors import BadInput
 from valence.resident import Resident, resident
@@ -117,7 +118,9 @@ def train_group(
 
 
 def release_memory(device: str) -> None:
-    """Give back what ended cells held on a GPU; a captured graph keeps its memory as long as it lives."""
+    """Give back what ended cells held; a captured graph keeps its memory as long as it lives."""
+    if torch.device(device).type == "cpu":
+        give_back()
     if torch.device(device).type == "cuda":
         gc.collect()
         torch.cuda.empty_cache()

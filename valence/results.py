@@ -15,7 +15,7 @@ from valence.targets import Target
 if TYPE_CHECKING:
     from valence.prepared import Prepared
 
-EVALUATION_BATCH = 256
+EVALUATION_BATCH = 64
 
 
 @dataclass(frozen=True)
