@@ -66,12 +66,15 @@ class Attention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(n, length, WIDTH) to the same."""
         query, key, value = self.qkv(x).unflatten(2, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
-        logits = query @ key.mT * query.shape[-1] ** -0.5
-        if self.relative is not None:
+        if self.relative is None:
+            attended = functional.scaled_dot_product_attention(query, key, value)
+        else:
             place = torch.arange(x.shape[1], device=x.device)
             distance = (place[:, None] - place).clamp(1 - LONGEST, LONGEST - 1) + LONGEST - 1
+            logits = query @ key.mT * query.shape[-1] ** -0.5
             logits = logits + torch.einsum("nhqd,qkd->nhqk", query, self.relative[distance])
-        return self.project((logits.softmax(-1) @ value).transpose(1, 2).flatten(2))
+            attended = logits.softmax(-1) @ value
+        return self.project(attended.transpose(1, 2).flatten(2))
 
 
 class Block(nn.Module):
