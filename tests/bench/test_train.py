@@ -42,7 +42,8 @@ def test_every_side_trains_on_the_same_number_of_windows(windows, monkeypatch, o
 
     monkeypatch.setattr("tests.bench.train_sides.build_classifier", counted)
     monkeypatch.setattr("valence.training.build_classifier", counted)
-    monkeypatch.setattr(type(train_sides.STRATEGIES["none"]()), "on_epoch", lambda self, epoch: None)
+    for kind, name in ((train_sides.Strategy, "on_epoch"), (train_sides.CellRun, "result")):
+        monkeypatch.setattr(kind, name, getattr(kind, name))  # a measurement replaces it: put back afterwards
     told = measure(a_task(windows, side))
     assert seen[True] == N_TRAIN * EPOCHS
     assert seen[False] >= EPOCHS * N_TRAIN * train_sides.VALIDATION_SHARE
@@ -141,7 +142,8 @@ def test_a_row_of_the_speed_table_is_of_cpu_time(tmp_path):
         0.0,
     )
     row = train_speeds.table_row({**run, "mode": "eager"})
-    assert (row["windows_per_second"], row["memory_mb"], row["rewrites"]) == (32.0, 55, "yes")
+    # 64 windows in 2 CPU seconds, in which a quarter as many were predicted at a third of the cost
+    assert (row["windows_per_second"], row["memory_mb"], row["rewrites"]) == (34.67, 55, "yes")
     assert list(row) == list(train_speeds.read_speeds().columns)
 
 
