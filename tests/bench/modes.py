@@ -35,7 +35,7 @@ WAYS = {
 }
 
 
-def cohort(*, signal: float = 0.35) -> SimpleNamespace:
+def cohort(*, signal: float = 0.1) -> SimpleNamespace:
     """Windows (8 channels, 2 s at 100 Hz) of many subjects; a class changes the power of channels, weakly."""
     rng = np.random.default_rng(0)
     facts = world.spec("windows")
