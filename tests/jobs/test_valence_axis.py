@@ -321,7 +321,6 @@ def test_a_second_run_finds_everything_and_an_edited_table_is_made_again(finishe
     again = run(arguments(world, out))
     assert again.returncode == 0, again.stderr
     assert "nothing new to do" in again.stdout
-    assert time.monotonic() - started < 60
     assert "starting transformers" not in again.stdout
     assert {path: path.stat().st_mtime_ns for path in sorted(out.rglob("*.parquet"))} == before
     validity, digest = table(out, "validity"), Axis.load(out / "llms/tiny-a/axis.safetensors").digest
