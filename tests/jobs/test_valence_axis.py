@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pandas as pd
@@ -317,7 +316,6 @@ def test_figures_and_mlflow(finished):
 def test_a_second_run_finds_everything_and_an_edited_table_is_made_again(finished, world):
     out, _, _ = finished
     before = {path: path.stat().st_mtime_ns for path in sorted(out.rglob("*.parquet"))}
-    started = time.monotonic()
     again = run(arguments(world, out))
     assert again.returncode == 0, again.stderr
     assert "nothing new to do" in again.stdout
