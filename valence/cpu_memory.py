@@ -25,6 +25,8 @@ def keep_freed_memory() -> bool:
 
 def give_back() -> None:
     """Give memory that is free back to the system."""
-    library = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
+    if not sys.platform.startswith("linux"):
+        return
+    library = ctypes.CDLL(None)
     if hasattr(library, "malloc_trim"):
         library.malloc_trim(0)
