@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from safetensors.numpy import load
 
 from cluster.axis_folder import PARAPHRASES, AxisFolder
 from cluster.axis_images import NO_CLIP
@@ -341,7 +342,10 @@ def test_a_second_run_finds_everything_and_an_edited_table_is_made_again(finishe
     resumed = run(arguments(world, out))
     assert "tiny-a: starting" not in resumed.stdout
     assert resumed.stdout.count("starting transformers") == 1
-    assert [path.read_bytes() for path in networks] == content
+    assert [path.read_bytes() for path in networks][::2] == content[::2]
+    # drawn again: the same weights; several threads may add in another order
+    drawn, expected = (load(file)["activations"] for file in (networks[1].read_bytes(), content[1]))
+    np.testing.assert_allclose(drawn, expected, rtol=1e-4, atol=1e-4)
     assert [path.stat().st_mtime_ns == time for path, time in zip(networks, times)] == [True, False, True]
     pd.testing.assert_frame_equal(table(out, "validity"), validity)
 
