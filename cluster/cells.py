@@ -1,6 +1,7 @@
 """Cells of a pack to rows for the store: groups that train together, and what is kept of each cell."""
 
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import logging
@@ -22,7 +23,7 @@ from valence.cell import Cell, Recipe, canonical_hash
 from valence.cpu_memory import keep_freed_memory
 from valence.device_errors import is_fatal
 from valence.errors import BadInput
-from valence.packing import Ended, check_mode, train_group
+from valence.packing import TOGETHER, Ended, check_mode, train_group
 from valence.prepared import Prepared
 from valence.registry import load_plugin
 from valence.results import Result
@@ -105,7 +106,7 @@ def train_rows(
             targets[cell.cell_id] = target_of(cell, context, n_classes=prepared.spec.n_outputs)
             able.append(cell)
         except Exception as error:
-            yield row_of(Ended(cell=cell, outcome=error, seconds=0.0, cells_at_once=1, peak_memory_mb=None), device), {}
+            yield _untrained_row(cell, error, device), {}
     weights = context.weights.get(cells[0].classifier)
     try:
         for ended in train_group(
@@ -126,7 +127,7 @@ def train_rows(
         if is_fatal(error):  # a new process takes over; nothing is committed
             raise
         for cell in able:
-            yield row_of(Ended(cell=cell, outcome=error, seconds=0.0, cells_at_once=1, peak_memory_mb=None), device), {}
+            yield _untrained_row(cell, error, device), {}
 
 
 def choose(cells: Sequence[Cell], context: Context, store: Store, *, device: str) -> tuple[str, int]:
@@ -137,8 +138,8 @@ def choose(cells: Sequence[Cell], context: Context, store: Store, *, device: str
     execution = context.execution
     if execution.mode != "auto":
         check_mode(execution.mode, device)
-        alone = execution.mode in ("eager", "compiled")
-        return execution.mode, 1 if alone else execution.cells_at_once or len(cells)
+        together = execution.mode in TOGETHER
+        return execution.mode, (execution.cells_at_once or len(cells)) if together else 1
     if device == "cpu":
         return "eager", 1
     key = canonical_hash(
@@ -182,6 +183,7 @@ def device_name(device: str) -> str:
     return _processor()
 
 
+@functools.cache
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -222,6 +224,11 @@ def row_of(ended: Ended, device: str) -> dict:
         return row | {"status": "done", **_columns(ended.outcome)}
     error = "".join(traceback.format_exception(ended.outcome))
     return row | {"status": "failed", "error": error}
+
+
+def _untrained_row(cell: Cell, error: Exception, device: str) -> dict:
+    """The row of a cell that failed before its training began."""
+    return row_of(Ended(cell=cell, outcome=error, seconds=0.0, cells_at_once=1, peak_memory_mb=None), device)
 
 
 def _columns(result: Result) -> dict:

@@ -15,7 +15,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from valence.classifiers import Tapped, pooled_features, tap_paths
 from valence.device_errors import is_out_of_memory
 from valence.dropout_masks import Mask, dropout_masks
-from valence.optimisation import OPTIMIZERS
+from valence.optimisation import OPTIMIZERS, learning_rate
 from valence.strategies import Batch, Strategy
 from valence.training import CellRun
 
@@ -105,9 +105,10 @@ class BatchedRuns:
             for run in self.runs:
                 run.begin_epoch(epoch)
             for number, rows in enumerate(zip(*batches)):
-                self.runs[0].set_rate(epoch * len(batches[0]) + number, len(batches[0]))
+                n_steps = len(batches[0])
+                rate = learning_rate(self._recipe, step=epoch * n_steps + number, steps_per_epoch=n_steps)
                 for group in self._optimizer.param_groups:
-                    group["lr"] = self.runs[0].optimizer.param_groups[0]["lr"]
+                    group["lr"] = rate
                 self._step(rows, measure=number == 0)
                 yield True
             yield True  # as a cell alone gives way before and after it is validated

@@ -15,7 +15,7 @@ import torch
 from valence.batched import BatchedRuns, CannotBatch
 from valence.cell import Cell, Recipe
 from valence.device_errors import is_fatal, is_out_of_memory
-from valence.packing import MODES, bytes_of, peak_memory_mb, release_memory
+from valence.packing import MODES, TOGETHER, bytes_of, peak_memory_mb, release_memory
 from valence.resident import Resident, resident
 from valence.targets import Target
 from valence.training import CellRun
@@ -64,7 +64,7 @@ def calibrate(
     *,
     device: str,
     rewrites: bool = True,
-    modes: Sequence[str] = ("eager", "graph", "batched"),
+    modes: Sequence[str] = TOGETHER,
     sizes: Sequence[int] = SIZES,
 ) -> Choice:
     """Try modes and group sizes on cells of one classifier; take the fastest that agrees with eager training.
@@ -72,7 +72,7 @@ def calibrate(
     Parameters
     ----------
     cells : those to be trained, one or more; a larger group repeats them.
-    modes : of valence.packing; "compiled" takes minutes to try and is left out unless asked for.
+    modes : of valence.packing, tried beside eager training; "compiled" takes minutes to try, so it must be asked for.
     """
     data = resident(prepared, split, de_normalisation=recipe.de_normalisation, device=device)
     trials: list[Trial] = []
@@ -80,7 +80,7 @@ def calibrate(
     for mode in dict.fromkeys(("eager", *modes)):
         best = 0.0
         for size in sizes:
-            if mode not in ("graph", "batched") and size > 1:
+            if mode not in TOGETHER and size > 1:
                 break
             group = list(itertools.islice(itertools.cycle(cells), size))
             trial, loss = _try(group, prepared, recipe, targets, data, mode=mode, rewrites=rewrites, wanted=wanted)

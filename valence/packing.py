@@ -97,7 +97,7 @@ def train_group(
     waiting, size = list(cells), len(cells) if mode in TOGETHER else 1
     while waiting:
         group = waiting[:size]
-        ended, whole = set(), True
+        ended, halved = set(), False
         try:
             for one in _together(group, prepared, recipe, targets, data, mode=mode, rewrites=rewrites, weights=weights):
                 ended.add(one.cell.cell_id)
@@ -108,10 +108,10 @@ def train_group(
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or len(group) == 1:
                 raise
-            size = len(group) // 2
-            whole = False
-            logger.info("%s: memory does not suffice for %d cells at once, now %d", group[0].classifier, 2 * size, size)
-        if not whole:
+            size, halved = len(group) // 2, True
+            told = (group[0].classifier, len(group), size)
+            logger.info("%s: memory does not suffice for %d cells at once, now %d", *told)
+        if halved:
             gc.collect()  # the error held the frames that hold the cells
         release_memory(device)
         waiting = [cell for cell in waiting if cell.cell_id not in ended]

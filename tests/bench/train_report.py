@@ -5,11 +5,10 @@ import platform
 import statistics
 import time
 from importlib.metadata import version
-from pathlib import Path
 
 import pandas as pd
-import torch
 
+from cluster.cells import device_name
 from cluster.speeds import Shape, is_measured, window_seconds
 from tests.bench.train_sides import OURS
 from valence.classifiers import CLASSIFIERS
@@ -38,16 +37,6 @@ def _version(name: str) -> str:
         return version(name)
     except ModuleNotFoundError:
         return "absent"
-
-
-def device_name(device: str) -> str:
-    """The processor's or GPU's name."""
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    facts = Path("/proc/cpuinfo")
-    lines = facts.read_text().splitlines() if facts.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def progress(runs: list[dict]) -> str:

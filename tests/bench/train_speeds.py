@@ -9,9 +9,9 @@ from typing import Protocol
 import pandas as pd
 import torch
 
+from cluster.cells import device_name
 from cluster.cost import EVALUATION_COST
 from cluster.speeds import read_speeds, write_speeds
-from tests.bench.train_report import device_name
 from tests.bench.train_sides import N_TEST, OURS, VALIDATION_SHARE, Task, write_windows
 from valence.classifiers import CLASSIFIERS
 
