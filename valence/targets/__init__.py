@@ -1,13 +1,14 @@
 """Axis and seed to a target: what a strategy aligns features to. Target and strategy are two axes of the grid.
 
-A control is the same loss with another target, so every target carries all three parts that a strategy may read:
-values (per class and per clip), prototypes, and a dissimilarity of classes. All have the same shapes: prototypes C are
-read only up to a rotation (as C·Cᵀ, and against a learned projection), so they are given in as many dimensions whatever
-the width of the LLM. Otherwise a control would differ in the size and the scale of the student's projection, too.
+A control is the same loss with another target, so a target carries all that a strategy may read, as far as it has it:
+values (per class and per clip), several values at once, prototypes, and a dissimilarity of classes. All have the same
+shapes: prototypes C are read only up to a rotation (as C·Cᵀ, and against a learned projection), so they are given in as
+many dimensions whatever the width of the LLM. Otherwise a control would differ in the size and the scale of the
+student's projection, too.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,19 +29,34 @@ AXIS_ROWS = ("class_positions", "centroids", "standard_error", "interval")
 """arrays of an axis that have one row a class"""
 
 
+PARTS = {
+    "values": "class_values",
+    "several": "several",
+    "prototypes": "prototypes",
+    "dissimilarity": "dissimilarity",
+}
+"""kind of a strategy to the part of a target that it reads"""
+
+
 @dataclass(frozen=True)
 class Target:
-    """What features are aligned to. All arrays are float64."""
+    """What features are aligned to. All arrays are float64; None is what a target of this name does not have."""
 
     name: str
-    class_values: np.ndarray
+    class_values: np.ndarray | None
     """(n_classes,), z-scored over classes"""
-    clip_values: np.ndarray
+    clip_values: np.ndarray | None
     """(n_clips,), the value of a clip's class where the target has nothing finer"""
-    prototypes: np.ndarray
+    prototypes: np.ndarray | None
     """(n_classes, N_PROTOTYPE_DIMS), rows of length 1"""
-    dissimilarity: np.ndarray
+    dissimilarity: np.ndarray | None
     """(n_classes, n_classes), symmetric, diagonal 0"""
+    several: np.ndarray | None = None
+    """(n_axes, n_classes), each row z-scored over classes"""
+    detached: bool = False
+    """the loss is computed, and its gradient stopped before it reaches the classifier"""
+    classes: tuple[str, ...] = ()
+    """names of the classes in the order of the labels, lower case"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,22 +71,60 @@ class TargetContext:
     axis: "Axis | None"
     seed: int
     """the cell's seed: a drawn target is drawn anew for each, so that seeds average over draws"""
+    further_axes: "tuple[Axis, ...]" = ()
+    """of other LLMs, for strategies that take several at once"""
+    ratings: np.ndarray | None = None
+    """(n_clips,), mean self-rated valence of the training subjects; None where the data set has none"""
+
+    @property
+    def axes(self) -> "tuple[Axis, ...]":
+        """All axes, the one under study first."""
+        return () if self.axis is None else (self.axis, *self.further_axes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a target is made of, in any scale."""
+
+    values: np.ndarray | None = None
+    """(n_classes,)"""
+    clip_values: np.ndarray | None = None
+    """(n_clips,); None where a clip has the value of its class"""
+    prototypes: np.ndarray | None = None
+    """(n_classes, d), of any width d"""
+    dissimilarity: np.ndarray | None = None
+    """(n_classes, n_classes); None where it is the distance of values"""
+    several: np.ndarray | None = None
+    """(n_axes, n_classes), of two axes or more"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TargetBuilder:
     """One entry of the registry."""
 
-    build: Callable[[TargetContext, int], tuple[np.ndarray, np.ndarray]]
-    """context and draw number to class values (n_classes,) and prototypes (n_classes, d), in any scale and width d"""
+    build: Callable[[TargetContext, int], Parts]
+    """context and draw number to the target's parts"""
     needs_axis: bool
     numbered: bool
     """the name takes a draw number: permuted_1, permuted_2, …"""
     meaning: str
-    clip_values: Callable[[TargetContext], np.ndarray] | None = None
-    """context to a value for each clip, (n_clips,), in any scale; None where a clip has the value of its class"""
+    kinds: frozenset[str] = frozenset(PARTS)
+    """kinds of strategy that it serves"""
+    needs_ratings: bool = False
+    emotions: Mapping[str, float] | None = None
+    """a code for each emotion that it knows, where it is made from the names of the classes"""
+    detached: bool = False
     by_default: bool = True
     """whether a grid that names no targets has it"""
+
+    def unfit(self, kind: str, *, classes: Sequence[str], has_ratings: bool) -> str | None:
+        """Why it cannot serve a strategy of this kind on a data set of such classes; None where it can."""
+        if kind not in self.kinds:
+            return f"it serves losses that read {' or '.join(sorted(self.kinds))}, not {kind}"
+        if self.needs_ratings and not has_ratings:
+            return "the data set has no self-ratings"
+        unknown = [] if self.emotions is None else [name for name in _lower(classes) if name not in self.emotions]
+        return f"it does not know the classes {', '.join(unknown)}" if unknown else None
 
 
 TARGETS: Registry[TargetBuilder] = Registry("target", __name__)
@@ -104,24 +158,83 @@ def make_target(name: str, context: TargetContext) -> Target:
         )
     if builder.needs_axis:
         context = _with_axis_in_order(name, context)
-    values, prototypes = builder.build(context, index)
-    values = _zscore(values)
-    if builder.clip_values is None:
-        clip_values = values[np.asarray(context.class_of_clip)]
-    else:
-        clip_values = _zscore(builder.clip_values(context))
+    parts = builder.build(context, index)
+    full_name = f"{base}_{index}" if builder.numbered else base
+    values = (
+        None
+        if parts.values is None
+        else _zscore(full_name, _shaped(full_name, "values", parts.values, context.n_classes))
+    )
     return Target(
-        name=f"{base}_{index}" if builder.numbered else base,
+        name=full_name,
         class_values=values,
-        clip_values=clip_values,
-        prototypes=_in_fixed_width(prototypes / np.linalg.norm(prototypes, axis=1, keepdims=True)),
-        dissimilarity=np.abs(values[:, None] - values[None, :]),
+        clip_values=_clip_values(full_name, parts, values, context),
+        prototypes=_prototypes(full_name, parts, context.n_classes),
+        dissimilarity=_dissimilarity(full_name, parts, values, context.n_classes),
+        several=None if parts.several is None else _several(full_name, parts.several, context.n_classes),
+        detached=builder.detached,
+        classes=tuple(_lower(context.classes)),
+    )
+
+
+def _shaped(name: str, what: str, array: np.ndarray, *shape: int) -> np.ndarray:
+    """The array in float64. Raises BadInput for another shape (None in the shape is any), or values not finite."""
+    array = np.asarray(array, dtype=np.float64)
+    if array.shape != shape or not np.isfinite(array).all():
+        got = "values that are not finite" if array.shape == shape else f"the shape {array.shape}"
+        raise BadInput(
+            f"target {name!r}: its {what} have {got}",
+            allowed=f"finite numbers of the shape {shape}",
+            do="correct the target, or leave it out",
+        )
+    return array
+
+
+def _several(name: str, rows: np.ndarray, n_classes: int) -> np.ndarray:
+    rows = _shaped(name, "values of several axes", rows, len(rows), n_classes)
+    return np.stack([_zscore(name, row) for row in rows])
+
+
+def _clip_values(name: str, parts: Parts, values: np.ndarray | None, context: TargetContext) -> np.ndarray | None:
+    labels = np.asarray(context.class_of_clip)
+    if parts.clip_values is not None:
+        return _zscore(name, _shaped(name, "values of clips", parts.clip_values, len(labels)))
+    return None if values is None else values[labels]
+
+
+def _prototypes(name: str, parts: Parts, n_classes: int) -> np.ndarray | None:
+    if parts.prototypes is None:
+        return None
+    rows = np.asarray(parts.prototypes, dtype=np.float64)
+    rows = _shaped(name, "prototypes", rows, n_classes, *rows.shape[1:2] or (N_PROTOTYPE_DIMS,))
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    if not (lengths > 0).all() or np.ptp(rows / np.where(lengths > 0, lengths, 1), axis=0).max() < 1e-12:
+        raise _constant(name, "prototypes")
+    return _in_fixed_width(rows / lengths)
+
+
+def _dissimilarity(name: str, parts: Parts, values: np.ndarray | None, n_classes: int) -> np.ndarray | None:
+    if parts.dissimilarity is not None:
+        return _shaped(name, "dissimilarities", parts.dissimilarity, n_classes, n_classes)
+    return None if values is None else np.abs(values[:, None] - values[None, :])
+
+
+def _constant(name: str, what: str) -> BadInput:
+    return BadInput(
+        f"target {name!r}: its {what} are all equal",
+        allowed="a target that tells classes apart",
+        do="correct the target, or leave it out",
     )
 
 
 def draw(name: str, context: TargetContext, index: int) -> np.random.Generator:
     """Random numbers of draw `index` of a target: they depend on the name, the index and the cell's seed alone."""
     return np.random.default_rng(derive_seed(f"target/{name}/{index}/{context.seed}", "draw"))
+
+
+def positions_of(context: TargetContext) -> np.ndarray:
+    """Class positions on each axis, (n_axes, n_classes)."""
+    return np.stack([axis.class_positions for axis in context.axes])
 
 
 def _parse(name: str) -> tuple[str, int]:
@@ -151,23 +264,27 @@ def _lower(names: Sequence[str]) -> list[str]:
 
 
 def _with_axis_in_order(name: str, context: TargetContext) -> TargetContext:
-    """The context with the rows of its axis that its labels name, in their order."""
-    axis, classes = context.axis, context.classes
-    if axis is None:
+    """The context with the rows of its axes that its labels name, in their order."""
+    if context.axis is None:
         raise BadInput(
             f"target {name!r} without an axis",
             allowed="an axis for this target",
             do="fit one, or use the target random",
         )
+    first, *others = (_in_order(axis, context.classes) for axis in context.axes)
+    return replace(context, axis=first, further_axes=tuple(others))
+
+
+def _in_order(axis: "Axis", classes: tuple[str, ...]) -> "Axis":
     check_axis(axis, classes)
     if _lower(axis.classes) == _lower(classes):
-        return context
+        return axis
     order = [_lower(axis.classes).index(label) for label in _lower(classes)]
     rows: dict[str, Any] = {part: getattr(axis, part) for part in AXIS_ROWS}
     rows = {part: None if array is None else array[order] for part, array in rows.items()}
     if len(order) < len(axis.classes):  # centred over the classes that are left, as they were over all
         rows["centroids"] = rows["centroids"] - rows["centroids"].mean(axis=0)
-    return replace(context, axis=replace(axis, classes=tuple(classes), **rows))
+    return replace(axis, classes=tuple(classes), **rows)
 
 
 def _in_fixed_width(rows: np.ndarray) -> np.ndarray:
@@ -185,6 +302,8 @@ def _in_fixed_width(rows: np.ndarray) -> np.ndarray:
     return np.pad(rows, ((0, 0), (0, N_PROTOTYPE_DIMS - rows.shape[1])))
 
 
-def _zscore(values: np.ndarray) -> np.ndarray:
-    values = np.asarray(values, dtype=np.float64)
-    return (values - values.mean()) / values.std()
+def _zscore(name: str, values: np.ndarray) -> np.ndarray:
+    spread = values.std()
+    if spread < 1e-12 * max(np.abs(values).max(), 1e-12):
+        raise _constant(name, "values")
+    return (values - values.mean()) / spread

@@ -5,17 +5,21 @@ Values, prototypes and dissimilarity are permuted together, never by the identit
 
 import numpy as np
 
-from valence.targets import TARGETS, TargetBuilder, TargetContext, draw
+from valence.targets import TARGETS, Parts, TargetBuilder, TargetContext, draw, positions_of
 
 
-def build(context: TargetContext, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions (n_classes,) and centroids (n_classes, d_model) of the axis, in a drawn order of classes."""
+def build(context: TargetContext, index: int) -> Parts:
+    """Positions and centroids of the axes, in a drawn order of classes."""
     assert context.axis is not None
     generator = draw("permuted", context, index)
     order = identity = np.arange(context.n_classes)
     while np.array_equal(order, identity):
         order = generator.permutation(context.n_classes)
-    return np.asarray(context.axis.class_positions)[order], np.asarray(context.axis.centroids)[order]
+    return Parts(
+        values=context.axis.class_positions[order],
+        prototypes=context.axis.centroids[order],
+        several=positions_of(context)[:, order] if context.further_axes else None,
+    )
 
 
 TARGETS.add(

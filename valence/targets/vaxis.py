@@ -4,15 +4,17 @@ Values are the class positions on the axis, prototypes the class centroids (cent
 to length 1 and turned into the width of every target, which keeps all angles between classes.
 """
 
-import numpy as np
-
-from valence.targets import TARGETS, TargetBuilder, TargetContext
+from valence.targets import TARGETS, Parts, TargetBuilder, TargetContext, positions_of
 
 
-def build(context: TargetContext, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Class positions (n_classes,) and centroids (n_classes, d_model) of the axis."""
+def build(context: TargetContext, index: int) -> Parts:
+    """Class positions and centroids of the axis; positions on all axes."""
     assert context.axis is not None
-    return context.axis.class_positions, context.axis.centroids
+    return Parts(
+        values=context.axis.class_positions,
+        prototypes=context.axis.centroids,
+        several=positions_of(context) if context.further_axes else None,
+    )
 
 
 TARGETS.add(
