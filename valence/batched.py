@@ -16,12 +16,22 @@ from valence.classifiers import Tapped, pooled_features, tap_paths
 from valence.device_errors import is_out_of_memory
 from valence.dropout_masks import Mask, dropout_masks
 from valence.optimisation import OPTIMIZERS, learning_rate
-from valence.strategies import Batch, Strategy
+from valence.strategies import Batch, Strategy, adds_to_classifier, looks_twice
 from valence.training import CellRun
 
 
 class CannotBatch(Exception):
     """These cells do not fit into one network."""
+
+
+def _why_not(strategy: Strategy) -> str | None:
+    """Why a strategy's cells cannot share one network; None where they can."""
+    reasons = {
+        "adds to the classifier": adds_to_classifier(strategy),
+        "looks at the classifier twice": looks_twice(strategy),
+        "looks inside the classifier": strategy.reads_inside,
+    }
+    return next((reason for reason, applies in reasons.items() if applies), None)
 
 
 class BatchedRuns:
@@ -41,8 +51,10 @@ class BatchedRuns:
     """
 
     def __init__(self, runs: Sequence[CellRun]):
-        if any(type(run.strategy).wrap is not Strategy.wrap for run in runs):
-            raise CannotBatch("a strategy adds to the classifier")
+        for run in runs:
+            reason = _why_not(run.strategy)
+            if reason:
+                raise CannotBatch(f"{run.cell.strategy} {reason}")
         self.runs, self.failed = list(runs), dict[int, Exception]()
         self._skeleton, self._recipe = runs[0].model, runs[0].recipe
         self._classifier = runs[0].classifier
@@ -140,11 +152,12 @@ class BatchedRuns:
             with run.random:
                 batches.append(run.batch(own))
                 inputs.append(run.input(batches[-1]))
-        logits, features, anchors = self._forward(torch.stack(inputs), measure=measure)
+        matched = any(run.cell.gradient_match for run in self.runs)
+        logits, features, anchors = self._forward(torch.stack(inputs), measure=measure or matched)
         loss = torch.zeros((), device=logits.device)
         for position, (run, batch) in enumerate(zip(self.runs, batches)):
             with run.random:
-                wanted = measure and position not in self._ended
+                wanted = measure and position not in self._ended  # matched ones measure for themselves
                 own_loss = self._loss_of(run, batch, position, logits, features, anchors, measure=wanted)
             run.total += own_loss.detach()
             loss = loss + own_loss
@@ -165,8 +178,8 @@ class BatchedRuns:
         measure: bool,
     ) -> torch.Tensor:
         out = Tapped(logits[position], features[position], tuple(anchors))
-        entropy, auxiliary = run.losses(batch, out, measure=measure)
-        return entropy + auxiliary
+        task, auxiliary = run.objective.terms(batch, out, measure=measure)
+        return task + auxiliary
 
     def _forward(self, x: torch.Tensor, *, measure: bool) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
         """Logits and features (n_cells, batch, ...) of all cells, and what their gradients are measured at.

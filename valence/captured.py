@@ -36,6 +36,14 @@ class CudaGraph:
         self._graph.replay()
 
 
+def _plain_values(strategy: Strategy) -> list[dict[str, object]]:
+    """What a strategy holds beside tensors, and may change between epochs."""
+    return [
+        {name: value for name, value in vars(module).items() if isinstance(value, int | float | str | tuple | None)}
+        for module in strategy.modules()
+    ]
+
+
 class CapturedRun(CellRun):
     """A cell that replays its step. Its result is that of eager training up to rounding."""
 
@@ -66,9 +74,10 @@ class CapturedRun(CellRun):
             return super().result()
 
     def begin_epoch(self, epoch: int) -> None:
+        before = _plain_values(self.strategy)
         super().begin_epoch(epoch)
-        if type(self.strategy).on_epoch is not Strategy.on_epoch:
-            self._replay = None  # what a strategy changes between epochs is part of the captured step
+        if _plain_values(self.strategy) != before:
+            self._replay = None  # they are part of the captured step; tensors are read anew
 
     def epoch(self, epoch: int, batches: Sequence[torch.Tensor]) -> Iterator[bool]:
         with tapped(self.model, self.classifier) as forward:

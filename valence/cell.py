@@ -9,7 +9,7 @@ from functools import cached_property
 
 from valence.errors import BadInput
 
-SCIENCE_VERSION = 2
+SCIENCE_VERSION = 3
 """raised whenever the same cell would give another result: committed cells of older versions are then not reused"""
 
 
@@ -142,6 +142,11 @@ class Cell:
     lambda_: float
     """strength of the strategy"""
     seed: int
+    options: str = ""
+    """options of the strategy that are not its defaults, "name=value" with commas, sorted by name"""
+    gradient_match: float = 0.0
+    """lambda_ is scaled in each step so that the loss pulls this many times as hard on the features as cross-entropy
+    does; 0: lambda_ is what it is"""
     weights: str = ""
     """digest of the pretrained weights that the classifier starts from, 16 hex; empty where they are drawn"""
     plugins: str = ""
@@ -158,13 +163,13 @@ class Cell:
 
     @cached_property
     def pair_id(self) -> str:
-        """16 hex digits over the fields of cell_id but strategy, target, axis, lambda_ and plugins.
+        """16 hex digits over the fields of cell_id but those of strategy and target.
 
         Cells that are compared share it, and with it initial weights, batch order and dropout masks: common random
         numbers make a paired difference sharper without making it less honest.
         """
         fields = self._identity()
-        for name in ("strategy", "target", "axis", "lambda_", "plugins"):
+        for name in ("strategy", "target", "axis", "lambda_", "options", "gradient_match", "plugins"):
             fields.pop(name)
         return canonical_hash(fields)
 

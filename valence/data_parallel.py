@@ -24,6 +24,7 @@ from valence.errors import BadInput
 from valence.resident import Resident
 from valence.results import predict
 from valence.shards import CannotShard, Draws, Shard, add_up, share
+from valence.strategies import looks_twice
 from valence.targets import Target
 from valence.training import CellRun
 
@@ -56,8 +57,12 @@ class DataParallelRun(CellRun):
         data: Resident,
         *,
         weights: Path | None = None,
+        earlier: Path | None = None,
     ):
-        super().__init__(cell, prepared, recipe, target, data, rewrites=False, weights=weights)
+        super().__init__(cell, prepared, recipe, target, data, rewrites=False, weights=weights, earlier=earlier)
+        if looks_twice(self.strategy) or cell.gradient_match:
+            what = "gradient matching" if cell.gradient_match else f"strategy {cell.strategy!r}, which looks twice"
+            raise BadInput(f"{what}, on several devices", allowed="one device", do="leave --gpus-per-cell out")
         for tensor in (*self.model.state_dict().values(), *self.strategy.state_dict().values()):
             share(tensor)  # equal already, unless the processes' libraries differ
         try:
@@ -78,11 +83,12 @@ class DataParallelRun(CellRun):
             out = forward(x[shard.rows])
         ends = (out.logits, out.features)
         logits, features = (shard.gathered(end).requires_grad_() for end in ends)
-        entropy, auxiliary = self.losses(batch, Tapped(logits, features, ()), measure=False)
-        loss = entropy + auxiliary
+        task, auxiliary = self.objective.terms(batch, Tapped(logits, features, ()))
+        loss = task + auxiliary
         if measure and auxiliary.requires_grad:
+            entropy = self.objective.entropy(batch, logits)
             pulls, pushes = (_norm_at_taps(part, (logits, features), out, shard) for part in (auxiliary, entropy))
-            self.gradient_ratios.append(pulls / pushes.clamp(min=1e-20))
+            self.objective.ratios.append(pulls / pushes.clamp(min=1e-20))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         # what the loss itself reads, such as a strategy's head, has its whole gradient on every process

@@ -1,4 +1,4 @@
-"""The parts of a training step: optimizer, learning rate, batch order, and how hard two losses pull."""
+"""The parts of a training step: optimizer, learning rate, batch order, and how hard a loss pulls."""
 
 import math
 from collections.abc import Sequence
@@ -48,13 +48,8 @@ def shuffled(rows: np.ndarray, batch_size: int, order: torch.Generator) -> list[
     return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 else batches
 
 
-def gradient_ratio(auxiliary: torch.Tensor, entropy: torch.Tensor, taps: Sequence[torch.Tensor]) -> torch.Tensor:
-    """‖∂ auxiliary/∂ taps‖ / ‖∂ entropy/∂ taps‖, of the unpooled features that both losses pass through; a scalar."""
-    pulls, pushes = (_norm(loss, taps) for loss in (auxiliary, entropy))
-    return pulls / pushes.clamp(min=1e-20)
-
-
-def _norm(loss: torch.Tensor, taps: Sequence[torch.Tensor]) -> torch.Tensor:
+def gradient_norm(loss: torch.Tensor, taps: Sequence[torch.Tensor]) -> torch.Tensor:
+    """‖∂ loss/∂ taps‖, a scalar; 0 where the taps do not enter the loss."""
     gradients = torch.autograd.grad(loss, list(taps), retain_graph=True, allow_unused=True)
     squares = [gradient.square().sum() for gradient in gradients if gradient is not None]
     return torch.stack(squares).sum().sqrt() if squares else torch.zeros((), device=loss.device)

@@ -12,7 +12,8 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import torch
@@ -76,6 +77,7 @@ def train_group(
     mode: str = "eager",
     rewrites: bool = True,
     weights: Path | None = None,
+    earlier: Mapping[str, Path] = MappingProxyType({}),
 ) -> Iterator[Ended]:
     """Train cells together and give each one's result as it ends; an error of a cell is its outcome.
 
@@ -87,6 +89,7 @@ def train_group(
     cells : of one classifier, trained with this recipe on this data.
     targets : by cell id; None for the strategy none.
     rewrites, weights : see valence.training.train_cell.
+    earlier : by cell id, for cells that build on another: that one's weights.
 
     Raises
     ------
@@ -94,12 +97,13 @@ def train_group(
     """
     check_mode(mode, device)
     data = resident(prepared, split, de_normalisation=recipe.de_normalisation, device=device)
+    options: dict[str, Any] = {"rewrites": rewrites, "weights": weights}
     waiting, size = list(cells), len(cells) if mode in TOGETHER else 1
     while waiting:
         group = waiting[:size]
         ended, halved = set(), False
         try:
-            for one in _together(group, prepared, recipe, targets, data, mode=mode, rewrites=rewrites, weights=weights):
+            for one in _together(group, prepared, recipe, targets, data, earlier, mode=mode, **options):
                 ended.add(one.cell.cell_id)
                 yield one
         except CannotBatch as reason:
@@ -133,10 +137,10 @@ def _together(
     recipe: Recipe,
     targets: Mapping[str, Target | None],
     data: Resident,
+    earlier: Mapping[str, Path],
     *,
     mode: str,
-    rewrites: bool,
-    weights: Path | None,
+    **options: Any,
 ) -> Iterator[Ended]:
     """One group. Errors of a cell are outcomes; too little memory for several of them is raised."""
     started, runs = time.perf_counter(), dict[Cell, CellRun]()
@@ -154,9 +158,8 @@ def _together(
 
     for cell in cells:
         try:
-            runs[cell] = MODES[mode](
-                cell, prepared, recipe, targets[cell.cell_id], data, rewrites=rewrites, weights=weights
-            )
+            own = (cell, prepared, recipe, targets[cell.cell_id], data)
+            runs[cell] = MODES[mode](*own, earlier=earlier.get(cell.cell_id), **options)
         except Exception as error:
             yield ended(cell, _own(error, len(cells)))
     going, batch = dict(runs), None

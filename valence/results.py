@@ -1,6 +1,7 @@
 """Predictions to the result of a cell: its scores, its test logits, its clip features."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +39,8 @@ class Result:
     """float32, (n_clips, D), mean penultimate features of test samples; nan for a clip without any"""
     mode: str = "eager"
     """how it was trained, see valence.packing"""
+    weights: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    """state of the classifier at the best epoch, on its device"""
     rewrites: tuple[str, ...] = ()
     """what was computed in a faster order, see valence.rewrites"""
 
@@ -64,6 +67,7 @@ def result_of(
     trained: dict[str, float | None],
     mode: str,
     rewrites: tuple[str, ...],
+    weights: Mapping[str, torch.Tensor],
 ) -> Result:
     """The result of a cell from what it says about the test samples.
 
@@ -83,7 +87,8 @@ def result_of(
         )
         for subject in np.unique(subjects)
     }
-    encoding = None if target is None else axis_encoding(features, labels, target.class_values)
+    values = None if target is None else target.class_values
+    encoding = None if values is None else axis_encoding(features, labels, values)
     return Result(
         metrics={**metrics.scores(logits, labels), **trained, "axis_encoding": encoding},
         recall=metrics.recalls(metrics.confusion(labels, predicted, n_classes)),
@@ -93,4 +98,5 @@ def result_of(
         clip_features=group_means(features, clips, int(np.max(prepared.clips)) + 1).astype(np.float32),
         mode=mode,
         rewrites=rewrites,
+        weights=weights,
     )

@@ -14,19 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
 from valence import metrics
+from valence.assembly import assemble
 from valence.augmentation import augment
 from valence.cell import Cell, Recipe, derive_seed
-from valence.classifiers import CLASSIFIERS, Classifier, Tapped, build_classifier, tapped
-from valence.errors import BadInput
-from valence.optimisation import class_weights, gradient_ratio, learning_rate, make_optimizer, shuffled
+from valence.classifiers import Tapped, tapped
+from valence.objective import Objective
+from valence.optimisation import class_weights, learning_rate, make_optimizer, shuffled
 from valence.own_random import OwnRandom
-from valence.resident import Resident, filtered, resident, room_for
+from valence.resident import Resident, resident
 from valence.results import Result, predict, result_of
-from valence.rewrites import fixed_front, rewrite
-from valence.strategies import STRATEGIES, Batch, Strategy
+from valence.strategies import Batch, looks_twice
 from valence.targets import Target
 
 if TYPE_CHECKING:
@@ -44,6 +43,7 @@ def train_cell(
     device: str = "cpu",
     rewrites: bool = True,
     weights: Path | None = None,
+    earlier: Path | None = None,
 ) -> Result:
     """Train one cell and score it.
 
@@ -52,6 +52,7 @@ def train_cell(
     target : what the strategy aligns to; None for the strategy none.
     rewrites : compute the same function in a faster order where the classifier allows it; equal to rounding.
     weights : file or folder of pretrained weights, for a cell that names their digest.
+    earlier : weights of the cell that the strategy builds on (see Strategy.earlier), a file of valence.kept_weights.
 
     Raises
     ------
@@ -59,7 +60,7 @@ def train_cell(
     FloatingPointError : where the loss is no longer finite.
     """
     data = resident(prepared, split, de_normalisation=recipe.de_normalisation, device=device)
-    run = CellRun(cell, prepared, recipe, target, data, rewrites=rewrites, weights=weights)
+    run = CellRun(cell, prepared, recipe, target, data, rewrites=rewrites, weights=weights, earlier=earlier)
     while run.advance():
         pass
     return run.result()
@@ -80,28 +81,28 @@ class CellRun:
         *,
         rewrites: bool = True,
         weights: Path | None = None,
+        earlier: Path | None = None,
     ):
-        self.cell, self.recipe, self.data = cell, recipe, data
+        self.cell, self.recipe = cell, recipe
         self.prepared, self.target = prepared, target
-        self.classifier: Classifier = CLASSIFIERS[cell.classifier]
-        self.strategy: Strategy = STRATEGIES[cell.strategy]()
-        if recipe.augmentation_p and prepared.spec.n_bands:
-            raise BadInput(
-                f"recipe {recipe.name!r}: augmentation_p is {recipe.augmentation_p:g} for {cell.classifier}",
-                allowed="0 for classifiers of band features: the augmentations are of windows",
-                do="correct the recipe",
-            )
         self.random = OwnRandom(data.x.device)
         with self.random:
-            self._build(rewrites=rewrites, weights=weights)
+            made = assemble(cell, prepared, recipe, target, data, rewrites=rewrites, weights=weights, earlier=earlier)
+        self.classifier, self.model, self.strategy = made.classifier, made.model, made.strategy
+        self.data, self.rewrites = made.data, made.rewrites
         self.optimizer = make_optimizer(self.model, self.strategy, recipe)
         # Clipped apart: the gradient of a strategy's own head must not shrink the classifier's.
         parts = (list(self.model.parameters()), list(self.strategy.parameters()))
         self.clipped = [parameters for parameters in parts if parameters]
-        self.gradient_ratios: list[torch.Tensor] = []
-        self.class_weights = None
-        if recipe.class_weights:
-            self.class_weights = class_weights(data.labels[data.train], prepared.spec.n_outputs)
+        balance = class_weights(data.labels[data.train], prepared.spec.n_outputs) if recipe.class_weights else None
+        self.objective = Objective(
+            strategy=self.strategy,
+            target=target,
+            lambda_=cell.lambda_,
+            gradient_match=cell.gradient_match,
+            label_smoothing=recipe.label_smoothing,
+            class_weights=balance,
+        )
         self.total = torch.zeros((), device=data.x.device)
         self.n_trained = self.epochs_done = 0
         self._order = torch.Generator().manual_seed(derive_seed(cell.pair_id, "batch order"))
@@ -109,33 +110,6 @@ class CellRun:
         self._validation_labels = data.labels[torch.from_numpy(data.validation)].cpu().numpy()
         self._kept: dict[str, float | None] = {}
         self._steps = self._train()
-
-    def _build(self, *, rewrites: bool, weights: Path | None) -> None:
-        device, spec = self.data.x.device, self.prepared.spec
-        torch.manual_seed(derive_seed(self.cell.pair_id, "initial weights"))
-        model = build_classifier(self.classifier, spec)
-        if weights is not None:
-            _load_weights(self.classifier, model, weights)
-        torch.manual_seed(derive_seed(self.cell.cell_id, "strategy parameters"))
-        self.model = self.strategy.wrap(model).to(device)
-        self.rewrites: tuple[str, ...] = ()
-        if rewrites:
-            self._filter_once()
-            self.rewrites += rewrite(self.model, self.data.x[:2])
-        with tapped(self.model.eval(), self.classifier) as forward, torch.no_grad():
-            n_features = forward(self.data.x[:1]).features.shape[1]
-        self.strategy.prepare(self.model, spec, n_features, self.target)
-        self.strategy.to(device)
-        torch.manual_seed(derive_seed(self.cell.pair_id, "dropout"))
-
-    def _filter_once(self) -> None:
-        """Apply fixed filters of the classifier to the data set in place of every batch, where memory allows."""
-        if self.recipe.augmentation_p or self.strategy.reads_input or self.prepared.spec.n_bands:
-            return
-        front = fixed_front(self.model, self.data.x[:2], largest=min(16.0, room_for(self.data)))
-        if front is not None:
-            self.data = filtered(self.data, front, of=self.classifier.name)
-            self.rewrites = ("fixed filters once for all windows",)
 
     def advance(self) -> bool:
         """Go on to the end of the next training step; False once training has ended.
@@ -159,7 +133,7 @@ class CellRun:
                 f"{self._best[0][2]} its answers to test samples are not finite, while those to validation samples "
                 "are: look at the test recordings"
             )
-        ratios = [float(ratio) for ratio in self.gradient_ratios]
+        ratios = [float(ratio) for ratio in self.objective.ratios]
         trained = {
             **self._kept,
             "gradient_ratio": float(np.median(ratios)) if ratios else None,
@@ -174,6 +148,7 @@ class CellRun:
             trained=trained,
             mode=self.mode,
             rewrites=self.rewrites,
+            weights=self._best[1],
         )
 
     def _train(self) -> Iterator[bool]:
@@ -204,9 +179,9 @@ class CellRun:
 
     def begin_epoch(self, epoch: int) -> None:
         """Tell the strategy, and train again after a validation."""
-        self.strategy.on_epoch(epoch)
         self.model.train()
         self.strategy.train()
+        self.strategy.on_epoch(epoch, self.recipe.epochs)
         self.total.zero_()
 
     def set_rate(self, step: int, steps_per_epoch: int) -> None:
@@ -229,8 +204,11 @@ class CellRun:
     def backward(self, forward, rows: torch.Tensor, *, measure: bool) -> torch.Tensor:
         """The loss of a batch, a scalar; its gradients are in the parameters."""
         batch = self.batch(rows)
-        entropy, auxiliary = self.losses(batch, forward(self.input(batch)), measure=measure)
-        loss = entropy + auxiliary
+        x = self.input(batch)
+        out = forward(x)
+        second = self.second_look(forward, x) if looks_twice(self.strategy) else None
+        task, auxiliary = self.objective.terms(batch, out, second=second, measure=measure)
+        loss = task + auxiliary
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         return loss
@@ -238,7 +216,9 @@ class CellRun:
     def batch(self, rows: torch.Tensor) -> Batch:
         """The samples of some rows, as they are."""
         data = self.data
-        return Batch(*(values.index_select(0, rows) for values in (data.x, data.labels, data.clips, data.subjects)))
+        fields = (data.x, data.labels, data.clips, data.subjects)
+        x, labels, clips, subjects = (values.index_select(0, rows) for values in fields)
+        return Batch(x=x, labels=labels, clips=clips, subjects=subjects, rows=rows)
 
     def input(self, batch: Batch) -> torch.Tensor:
         """What the classifier sees of a batch: augmented windows where the recipe says so."""
@@ -248,15 +228,19 @@ class CellRun:
         shift = round(recipe.augmentation_shift_s * self.prepared.spec.sfreq)
         return augment(batch.x, p=recipe.augmentation_p, shift=shift)
 
-    def losses(self, batch: Batch, out: Tapped, *, measure: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cross-entropy and λ times the auxiliary loss; keeps the ratio of their gradients where asked."""
-        entropy = functional.cross_entropy(
-            out.logits, batch.labels, weight=self.class_weights, label_smoothing=self.recipe.label_smoothing
-        )
-        auxiliary = self.cell.lambda_ * self.strategy.loss(batch, out.logits, out.features)
-        if measure and auxiliary.requires_grad:
-            self.gradient_ratios.append(gradient_ratio(auxiliary, entropy, out.taps))
-        return entropy, auxiliary
+    def second_look(self, forward, x: torch.Tensor) -> Tapped | None:
+        """The strategy's second forward pass: in evaluation mode, so that it moves no statistics and draws no masks."""
+        changed = self.strategy.second_look(x)
+        if changed is None:
+            return None
+        recurrent = any(isinstance(module, nn.RNNBase) for module in self.model.modules())
+        self.model.eval()
+        try:
+            # cuDNN's recurrent layers have no gradient in evaluation mode
+            with torch.backends.cudnn.flags(enabled=not recurrent):
+                return forward(changed, call=self.model)
+        finally:
+            self.model.train()
 
     def validation_logits(self) -> torch.Tensor:
         """Logits of the validation samples, (n, n_classes), on the device; nothing waits for them yet."""
@@ -295,7 +279,7 @@ class CellRun:
             "order": self._order.get_state(),
             "best": best,
             "kept": self._kept,
-            "gradient_ratios": [float(ratio) for ratio in self.gradient_ratios],
+            "gradient_ratios": [float(ratio) for ratio in self.objective.ratios],
             "n_trained": self.n_trained,
             "epochs_done": self.epochs_done,
         }
@@ -303,7 +287,7 @@ class CellRun:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a state of the same cell. Training must not have begun."""
         for epoch in range(state["epochs_done"]):
-            self.strategy.on_epoch(epoch)  # what it changes beside its tensors
+            self.strategy.on_epoch(epoch, self.recipe.epochs)  # what it changes beside its tensors
         for name in ("model", "strategy", "optimizer"):
             getattr(self, name).load_state_dict(state[name])
         self.random.restore(state["random"])
@@ -312,7 +296,7 @@ class CellRun:
             rank, weights = state["best"]
             self._best = (rank[0], rank[1], rank[2]), weights
         self._kept = state["kept"]
-        self.gradient_ratios = [torch.tensor(ratio) for ratio in state["gradient_ratios"]]
+        self.objective.ratios = [torch.tensor(ratio) for ratio in state["gradient_ratios"]]
         self.n_trained, self.epochs_done = state["n_trained"], state["epochs_done"]
 
     def _finite(self, value: float | None, what: str, epoch: int) -> float:
@@ -323,13 +307,3 @@ class CellRun:
                 f"({self.recipe.learning_rate:g}) or lambda_"
             )
         return value
-
-
-def _load_weights(classifier: Classifier, model: nn.Module, weights: Path) -> None:
-    if classifier.pretrained is None:
-        raise BadInput(
-            f"pretrained weights for {classifier.name}",
-            allowed=", ".join(name for name, row in CLASSIFIERS.items() if row.pretrained) or "no classifier has any",
-            do="name another classifier, or leave them out",
-        )
-    classifier.pretrained.load(model, weights)

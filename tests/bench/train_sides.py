@@ -219,7 +219,7 @@ def train_cells(cells: list[Cell], data: Prepared, split: Split, recipe: Recipe,
         mode, cells = choice.mode, cells[: choice.cells_at_once]
     if mode not in TOGETHER:  # several would train one after the other
         cells = cells[:1]
-    Strategy.on_epoch = lambda self, epoch: clock.begin()  # type: ignore[method-assign]
+    Strategy.on_epoch = lambda self, epoch, n_epochs: clock.begin()  # type: ignore[method-assign]
     own_result = CellRun.result
 
     def result(self: CellRun) -> Result:

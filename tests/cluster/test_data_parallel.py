@@ -40,7 +40,7 @@ class ToldAndKilled(Strategy):
         self.register_buffer("values", torch.tensor(target.class_values, dtype=torch.float32))
         self.head = torch.nn.Linear(n_features, 1)
 
-    def on_epoch(self, epoch):
+    def on_epoch(self, epoch, n_epochs):
         self.epoch, self.number = epoch, 0
 
     def loss(self, batch, logits, features):

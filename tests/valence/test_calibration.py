@@ -29,9 +29,8 @@ def test_the_fastest_trial_is_chosen():
 
 def test_a_mode_that_computes_something_else_is_not_taken(monkeypatch):
     class Wrong(TracedRun):
-        def losses(self, batch, out, *, measure):
-            entropy, auxiliary = super().losses(batch, out, measure=measure)
-            return 1.1 * entropy, auxiliary
+        def backward(self, forward, rows, *, measure):
+            return 1.1 * super().backward(forward, rows, measure=measure)
 
     monkeypatch.setitem(packing.MODES, "graph", Wrong)
     monkeypatch.setattr(calibration, "LEAST_GAIN", 0.0)

@@ -115,11 +115,11 @@ def test_a_diverging_cell_fails_alone(traced, mode):
     assert "epoch 0" in str(ended[1].outcome)
     for position in (0, 2):
         expected = trained(cells[position : position + 1], about)[0]
-        assert_close(ended[position].outcome, expected.outcome, atol=2e-6)
+        assert_close(ended[position].outcome, expected.outcome, atol=5e-6)
 
 
 def test_early_stopping_ends_each_lane_by_itself():
-    about = world.recipe(epochs=12, patience_epochs=1, learning_rate=3e-2)
+    about = world.recipe(epochs=12, patience_epochs=1, learning_rate=1e-2)
     cells = cells_of("de_mlp", about)
     together, alone = trained(cells, about, mode="batched"), trained(cells, about)
     assert len({one.outcome.metrics["windows"] for one in alone}) > 1
@@ -169,7 +169,7 @@ def test_out_of_memory_halves_the_group_and_loses_nothing(traced, plugged):
     assert [one.cells_at_once for one in monitored] == [3, 3, 3, 3, 3, 3, 1]
     assert all(isinstance(one.outcome, Result) for one in monitored)
     for one in monitored:
-        assert_close(one.outcome, trained([one.cell], about)[0].outcome, atol=2e-6)
+        assert_close(one.outcome, trained([one.cell], about)[0].outcome, atol=5e-6)
 
 
 def test_out_of_memory_for_one_cell_is_its_failure(traced, plugged, monkeypatch):

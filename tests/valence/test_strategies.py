@@ -31,7 +31,10 @@ def prepared(name: str, target: Target | None = None, *, double: bool = True, n_
 def batch_of(clips: np.ndarray | list[int]) -> Batch:
     clips = np.asarray(clips)
     labels = torch.as_tensor(world.CLASS_OF_CLIP[clips])
-    return Batch(x=torch.zeros(len(clips), 1), labels=labels, clips=torch.as_tensor(clips), subjects=labels * 0)
+    rows = torch.arange(len(clips))
+    return Batch(
+        x=torch.zeros(len(clips), 1), labels=labels, clips=torch.as_tensor(clips), subjects=labels * 0, rows=rows
+    )
 
 
 def sample(n: int = 40, *, seed: int = 0) -> tuple[Batch, torch.Tensor]:
