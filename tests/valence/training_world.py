@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from valence.axis import Axis
+from valence.axis_pca import polarity
 from valence.cell import Cell, Recipe, canonical_hash
 from valence.datasets.base import Part
 from valence.signal import SignalSpec
@@ -43,9 +44,24 @@ def axis(seed: int = 0, *, width: int = 32) -> Axis:
     )
 
 
-def context(*, seed: int = 42, axis_seed: int = 0, width: int = 32) -> TargetContext:
-    axis_ = axis(axis_seed, width=width)
-    return TargetContext(class_of_clip=CLASS_OF_CLIP, n_classes=N_CLASSES, classes=EMOTIONS, axis=axis_, seed=seed)
+def ratings() -> np.ndarray:
+    """What people say of the clips on a scale of 0 to 7: the sign of their class, and a scatter that differs by clip."""
+    middle = 3.5 + 1.5 * polarity(EMOTIONS)
+    return middle[CLASS_OF_CLIP] + np.random.default_rng(7).uniform(-0.5, 0.5, N_CLIPS)
+
+
+def context(*, seed: int = 42, axis_seed: int = 0, width: int = 32, n_axes: int = 1) -> TargetContext:
+    """What targets are made from, with axes of so many LLMs."""
+    first, *others = (axis(axis_seed + 100 * number, width=width + number) for number in range(n_axes))
+    return TargetContext(
+        class_of_clip=CLASS_OF_CLIP,
+        n_classes=N_CLASSES,
+        classes=EMOTIONS,
+        axis=first,
+        seed=seed,
+        further_axes=tuple(others),
+        ratings=ratings(),
+    )
 
 
 def target(name: str = "vaxis", **fields) -> Target:

@@ -17,18 +17,28 @@ import numpy as np
 from valence.cell import derive_seed
 from valence.errors import BadInput
 from valence.registry import Registry
+from valence.target_parts import N_PROTOTYPE_DIMS, Parts, finished
 
 if TYPE_CHECKING:
     from valence.axis import Axis
 
-
-N_PROTOTYPE_DIMS = 64
-"""width of every target's prototypes, and so the most classes that a target can have"""
+__all__ = [
+    "N_PROTOTYPE_DIMS",
+    "PARTS",
+    "TARGETS",
+    "Parts",
+    "Target",
+    "TargetBuilder",
+    "TargetContext",
+    "canonical_target",
+    "check_axis",
+    "draw",
+    "make_target",
+    "positions_of",
+]
 
 AXIS_ROWS = ("class_positions", "centroids", "standard_error", "interval")
 """arrays of an axis that have one row a class"""
-
-
 PARTS = {
     "values": "class_values",
     "several": "several",
@@ -46,7 +56,7 @@ class Target:
     class_values: np.ndarray | None
     """(n_classes,), z-scored over classes"""
     clip_values: np.ndarray | None
-    """(n_clips,), the value of a clip's class where the target has nothing finer"""
+    """(n_clips,), z-scored over clips; the value of a clip's class where the target has nothing finer"""
     prototypes: np.ndarray | None
     """(n_classes, N_PROTOTYPE_DIMS), rows of length 1"""
     dissimilarity: np.ndarray | None
@@ -74,28 +84,13 @@ class TargetContext:
     further_axes: "tuple[Axis, ...]" = ()
     """of other LLMs, for strategies that take several at once"""
     ratings: np.ndarray | None = None
-    """(n_clips,), mean self-rated valence of the training subjects; None where the data set has none"""
+    """(n_clips,), mean self-rated valence over the training subjects, NaN for clips that none of them rated; None where
+    the data set has no ratings"""
 
     @property
     def axes(self) -> "tuple[Axis, ...]":
         """All axes, the one under study first."""
         return () if self.axis is None else (self.axis, *self.further_axes)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """What a target is made of, in any scale."""
-
-    values: np.ndarray | None = None
-    """(n_classes,)"""
-    clip_values: np.ndarray | None = None
-    """(n_clips,); None where a clip has the value of its class"""
-    prototypes: np.ndarray | None = None
-    """(n_classes, d), of any width d"""
-    dissimilarity: np.ndarray | None = None
-    """(n_classes, n_classes); None where it is the distance of values"""
-    several: np.ndarray | None = None
-    """(n_axes, n_classes), of two axes or more"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,10 +116,19 @@ class TargetBuilder:
         """Why it cannot serve a strategy of this kind on a data set of such classes; None where it can."""
         if kind not in self.kinds:
             return f"it serves losses that read {' or '.join(sorted(self.kinds))}, not {kind}"
+        return self.lacks(classes, has_ratings=has_ratings)
+
+    def lacks(self, classes: Sequence[str], *, has_ratings: bool) -> str | None:
+        """What of a data set it is made from and does not find, a sentence; None where it finds all."""
         if self.needs_ratings and not has_ratings:
             return "the data set has no self-ratings"
-        unknown = [] if self.emotions is None else [name for name in _lower(classes) if name not in self.emotions]
-        return f"it does not know the classes {', '.join(unknown)}" if unknown else None
+        if self.emotions is None:
+            return None
+        unknown = [name for name in _lower(classes) if name not in self.emotions]
+        if unknown:
+            return f"it does not know the classes {', '.join(unknown)}"
+        same = len({self.emotions[name] for name in _lower(classes)}) == 1
+        return f"it is the same for {', '.join(_lower(classes))}" if same else None
 
 
 TARGETS: Registry[TargetBuilder] = Registry("target", __name__)
@@ -141,11 +145,38 @@ def make_target(name: str, context: TargetContext) -> Target:
 
     Raises
     ------
-    BadInput : for an unknown name, for more classes than N_PROTOTYPE_DIMS, or where the axis is missing or has other
-        classes.
+    BadInput : for an unknown name, for more classes than N_PROTOTYPE_DIMS, where the axis is missing or has other
+        classes, where the data set lacks what the target is made from, or where its builder gives parts that are not
+        what they should be.
     """
     base, index = _parse(name)
     builder = TARGETS[base]
+    _check_classes(context)
+    if lacking := builder.lacks(context.classes, has_ratings=context.ratings is not None):
+        raise BadInput(
+            f"target {name!r}: {lacking}", allowed="a data set that has what it is made from", do="take another target"
+        )
+    if builder.needs_axis:
+        context = _with_axis_in_order(name, context)
+    full_name = f"{base}_{index}" if builder.numbered else base
+    arrays = finished(
+        full_name,
+        builder.build(context, index),
+        labels=np.asarray(context.class_of_clip),
+        n_classes=context.n_classes,
+    )
+    for kind in sorted(builder.kinds):
+        if arrays[PARTS[kind]] is None and (kind != "several" or len(context.axes) > 1):
+            raise BadInput(
+                f"target {full_name!r} has no {PARTS[kind]}",
+                allowed=f"these for a target that serves losses that read {kind}",
+                do="correct its builder or its `kinds`",
+            )
+    classes = tuple(_lower(context.classes))
+    return Target(name=full_name, detached=builder.detached, classes=classes, **arrays)
+
+
+def _check_classes(context: TargetContext) -> None:
     if not 2 <= context.n_classes <= N_PROTOTYPE_DIMS:
         raise BadInput(
             f"n_classes is {context.n_classes}", allowed=f"2 to {N_PROTOTYPE_DIMS}", do="take another data set"
@@ -156,75 +187,6 @@ def make_target(name: str, context: TargetContext) -> Target:
             allowed="one name for each class",
             do="correct the data set's classes",
         )
-    if builder.needs_axis:
-        context = _with_axis_in_order(name, context)
-    parts = builder.build(context, index)
-    full_name = f"{base}_{index}" if builder.numbered else base
-    values = (
-        None
-        if parts.values is None
-        else _zscore(full_name, _shaped(full_name, "values", parts.values, context.n_classes))
-    )
-    return Target(
-        name=full_name,
-        class_values=values,
-        clip_values=_clip_values(full_name, parts, values, context),
-        prototypes=_prototypes(full_name, parts, context.n_classes),
-        dissimilarity=_dissimilarity(full_name, parts, values, context.n_classes),
-        several=None if parts.several is None else _several(full_name, parts.several, context.n_classes),
-        detached=builder.detached,
-        classes=tuple(_lower(context.classes)),
-    )
-
-
-def _shaped(name: str, what: str, array: np.ndarray, *shape: int) -> np.ndarray:
-    """The array in float64. Raises BadInput for another shape (None in the shape is any), or values not finite."""
-    array = np.asarray(array, dtype=np.float64)
-    if array.shape != shape or not np.isfinite(array).all():
-        got = "values that are not finite" if array.shape == shape else f"the shape {array.shape}"
-        raise BadInput(
-            f"target {name!r}: its {what} have {got}",
-            allowed=f"finite numbers of the shape {shape}",
-            do="correct the target, or leave it out",
-        )
-    return array
-
-
-def _several(name: str, rows: np.ndarray, n_classes: int) -> np.ndarray:
-    rows = _shaped(name, "values of several axes", rows, len(rows), n_classes)
-    return np.stack([_zscore(name, row) for row in rows])
-
-
-def _clip_values(name: str, parts: Parts, values: np.ndarray | None, context: TargetContext) -> np.ndarray | None:
-    labels = np.asarray(context.class_of_clip)
-    if parts.clip_values is not None:
-        return _zscore(name, _shaped(name, "values of clips", parts.clip_values, len(labels)))
-    return None if values is None else values[labels]
-
-
-def _prototypes(name: str, parts: Parts, n_classes: int) -> np.ndarray | None:
-    if parts.prototypes is None:
-        return None
-    rows = np.asarray(parts.prototypes, dtype=np.float64)
-    rows = _shaped(name, "prototypes", rows, n_classes, *rows.shape[1:2] or (N_PROTOTYPE_DIMS,))
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    if not (lengths > 0).all() or np.ptp(rows / np.where(lengths > 0, lengths, 1), axis=0).max() < 1e-12:
-        raise _constant(name, "prototypes")
-    return _in_fixed_width(rows / lengths)
-
-
-def _dissimilarity(name: str, parts: Parts, values: np.ndarray | None, n_classes: int) -> np.ndarray | None:
-    if parts.dissimilarity is not None:
-        return _shaped(name, "dissimilarities", parts.dissimilarity, n_classes, n_classes)
-    return None if values is None else np.abs(values[:, None] - values[None, :])
-
-
-def _constant(name: str, what: str) -> BadInput:
-    return BadInput(
-        f"target {name!r}: its {what} are all equal",
-        allowed="a target that tells classes apart",
-        do="correct the target, or leave it out",
-    )
 
 
 def draw(name: str, context: TargetContext, index: int) -> np.random.Generator:
@@ -285,25 +247,3 @@ def _in_order(axis: "Axis", classes: tuple[str, ...]) -> "Axis":
     if len(order) < len(axis.classes):  # centred over the classes that are left, as they were over all
         rows["centroids"] = rows["centroids"] - rows["centroids"].mean(axis=0)
     return replace(axis, classes=tuple(classes), **rows)
-
-
-def _in_fixed_width(rows: np.ndarray) -> np.ndarray:
-    """Rows (n, d) to (n, N_PROTOTYPE_DIMS) with the same R·Rᵀ: coordinates along principal axes, padded with zeros.
-
-    The coordinates U·S of R = U·S·Vᵀ come from the n × n matrix R·Rᵀ, whose sums einsum forms in one thread: those of
-    BLAS depend on how many threads it was given. The largest entry of each column is made positive.
-    """
-    if rows.shape[1] > N_PROTOTYPE_DIMS:
-        squares, basis = np.linalg.eigh(np.einsum("id,jd->ij", rows, rows))
-        squares, basis = squares[::-1], basis[:, ::-1]
-        squares = np.where(squares > squares[0] * len(rows) * np.finfo(float).eps, squares, 0.0)
-        signs = np.sign(basis[np.abs(basis).argmax(axis=0), np.arange(len(rows))])
-        rows = basis * signs * np.sqrt(squares)
-    return np.pad(rows, ((0, 0), (0, N_PROTOTYPE_DIMS - rows.shape[1])))
-
-
-def _zscore(name: str, values: np.ndarray) -> np.ndarray:
-    spread = values.std()
-    if spread < 1e-12 * max(np.abs(values).max(), 1e-12):
-        raise _constant(name, "values")
-    return (values - values.mean()) / spread

@@ -1,7 +1,8 @@
 """The same recipe on arousal: positions of the classes in the LLM's activations along high against low arousal.
 
-The direction is the mean of the centroids of aroused emotions minus that of calm ones; positions are the projections of
-the centroids on it. Unlike PC1 it is told which classes are which, so its order of the classes is no finding.
+The direction is the mean of the centroids of the most aroused emotions minus that of the calmest ones; positions are
+the projections of the centroids on it. Unlike PC1 it is told which classes are which, so its order of the classes is no
+finding.
 Source: the recipe of arXiv:2606.00129; codes after the circumplex (Russell 1980, doi 10.1037/h0077714).
 """
 
@@ -16,7 +17,7 @@ def build(context: TargetContext, index: int) -> Parts:
     assert context.axis is not None
     codes = np.array([AROUSAL[name.casefold()] for name in context.classes])
     centroids = context.axis.centroids
-    direction = centroids[codes > 0].mean(axis=0) - centroids[codes < 0].mean(axis=0)
+    direction = centroids[codes == codes.max()].mean(axis=0) - centroids[codes == codes.min()].mean(axis=0)
     return Parts(values=centroids @ direction)
 
 

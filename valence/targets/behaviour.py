@@ -1,7 +1,7 @@
 """What people reported: mean self-rated valence of each clip, over the training subjects alone.
 
-A class's value is the mean over its clips. Clips that nobody of the training subjects has rated take the mean of their
-class.
+A class's value is the mean over its rated clips. Clips that nobody of the training subjects has rated take the mean of
+their class.
 """
 
 import numpy as np
@@ -11,9 +11,18 @@ from valence.targets import TARGETS, Parts, TargetBuilder, TargetContext
 
 
 def build(context: TargetContext, index: int) -> Parts:
-    """Mean ratings of the classes (n_classes,) and of the clips (n_clips,). Raises BadInput for a class unrated."""
+    """Mean ratings of the classes (n_classes,) and of the clips (n_clips,).
+
+    Raises BadInput for a class unrated, or ratings of another number of clips.
+    """
     assert context.ratings is not None
     ratings, labels = np.asarray(context.ratings, dtype=np.float64), np.asarray(context.class_of_clip)
+    if ratings.shape != labels.shape:
+        raise BadInput(
+            f"target behaviour: ratings of the shape {ratings.shape} for {len(labels)} clips",
+            allowed="one number a clip, NaN where nobody rated it",
+            do="correct the data set's ratings",
+        )
     rated = [ratings[(labels == label) & np.isfinite(ratings)] for label in range(context.n_classes)]
     unrated = [name for name, values in zip(context.classes, rated) if not len(values)]
     if unrated:
