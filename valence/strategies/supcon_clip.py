@@ -8,49 +8,21 @@ arXiv:2511.05863; the row "soft supcon, clip" of arXiv:2606.00129.
 Deviations: samples without any weight to another sample are left out of the mean; a batch of one gives L = 0.
 """
 
-import torch
-
-from valence.feature_heads import ProjectionHead
-from valence.strategies import STRATEGIES, Batch, Strategy, constant_target, need_target
-
-TEMPERATURE = 0.07
-N_DIMS = 128
+from valence.contrast import SoftSupcon
+from valence.strategies import STRATEGIES, Batch
 
 
 @STRATEGIES.register("supcon_clip")
-class SupconClip(Strategy):
-    """Supervised contrastive loss with weights that fall with the distance of the target values."""
+class SupconClip(SoftSupcon):
+    """Supervised contrastive loss with weights that fall with the distance of the clips' target values."""
 
-    kind = "values"
+    name = "supcon_clip"
     lambda_ = 0.5
     formula = "soft SupCon, w_ij = max(0, 1 - |a_{s_i} - a_{s_j}|/d_max), τ .07"
     source = "Khosla 2020"
-    clip_values: torch.Tensor
 
-    def prepare(self, model, spec, n_features, target):
-        values = torch.as_tensor(need_target(target, "supcon_clip").clip_values, dtype=torch.float32)
-        largest = values.max() - values.min()
-        if float(largest) < 1e-9:
-            raise constant_target("supcon_clip", "values")
-        self.head = ProjectionHead(n_features, N_DIMS)
-        self.register_buffer("clip_values", values / largest)
+    def values_of(self, target):
+        return target.clip_values
 
-    def loss(self, batch: Batch, logits: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        projected = self.head(features)
-        values = self.clip_values[batch.clips]
-        weights = (1 - (values[:, None] - values[None, :]).abs()).clamp(min=0)
-        return soft_supcon(projected, weights)
-
-
-def soft_supcon(projected: torch.Tensor, weights: torch.Tensor, temperature: float = TEMPERATURE) -> torch.Tensor:
-    """The formula for projections (batch, n_dims) of length 1 and weights (batch, batch); a scalar."""
-    itself = torch.eye(len(projected), dtype=torch.bool, device=projected.device)
-    similarity = projected @ projected.T / temperature
-    # A large finite number in place of -inf: minus infinity times a weight of 0 would be nan.
-    others = similarity.masked_fill(itself, torch.finfo(similarity.dtype).min / 4)
-    log_share = similarity - torch.logsumexp(others, dim=1, keepdim=True)
-    weights = weights.masked_fill(itself, 0)
-    total = weights.sum(1)
-    per_sample = -(weights * log_share).sum(1) / total.clamp(min=1e-12)
-    counted = total > 1e-6
-    return torch.where(counted, per_sample, torch.zeros_like(per_sample)).sum() / counted.sum().clamp(min=1)
+    def items_of(self, batch: Batch):
+        return batch.clips
