@@ -45,7 +45,7 @@ def axis(seed: int = 0, *, width: int = 32) -> Axis:
 
 
 def ratings() -> np.ndarray:
-    """What people say of the clips on a scale of 0 to 7: the sign of their class, and a scatter that differs by clip."""
+    """What people say of the clips, 0 to 7: by the sign of their class, and a scatter that differs by clip."""
     middle = 3.5 + 1.5 * polarity(EMOTIONS)
     return middle[CLASS_OF_CLIP] + np.random.default_rng(7).uniform(-0.5, 0.5, N_CLIPS)
 
