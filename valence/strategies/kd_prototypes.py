@@ -24,6 +24,7 @@ LEAST_TEMPERATURE = 0.01
 class KdPrototypes(Strategy):
     """KL divergence between soft labels from prototypes and the student's similarity to the prototypes."""
 
+    family = "distillation"
     kind = "prototypes"
     lambda_ = 0.1
     formula = "KL(softmax(S[y]/τ_t) ‖ softmax(z·Cᵀ/τ_s))"
