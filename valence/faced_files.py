@@ -8,9 +8,10 @@ Chen et al. 2023, Scientific Data 10:740, doi 10.1038/s41597-023-02650-w.
 import csv
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from valence.features import BANDS
 from valence.matlab_struct import NotReadableError, read_numbers
 from valence.processing import Processing, process, to_raw
 from valence.unpickle import load_array
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FOLDERS = {"windows": Path("Processed_data"), "de": Path("EEG_Features/DE"), "psd": Path("EEG_Features/PSD")}
 SUFFIXES = {"windows": ".pkl", "de": ".pkl.pkl", "psd": ".pkl.pkl"}
@@ -104,10 +108,23 @@ class FacedFiles(Dataset):
         return found.sfreq if found else None
 
     def presentation(self, subject: str) -> np.ndarray | None:
-        from valence.faced_ratings import presentation, read_after_remarks  # they stand on this module
+        from valence.faced_ratings import presentation  # it stands on this module
+
+        table = self._reports(subject)
+        return None if table is None else presentation(table, subject)
+
+    def ratings_of(self, subjects: Sequence[str]) -> np.ndarray | None:
+        """Mean self-rated valence over some subjects, by their `Data/subXXX/After_remarks.mat`: see `ratings`."""
+        from valence.faced_ratings import mean_of_subjects
+
+        known = {subject for files in self._files.values() for subject in files}
+        return mean_of_subjects(subjects, known=known, read=self._reports, where=self.root)
+
+    def _reports(self, subject: str) -> "pd.DataFrame | None":
+        from valence.faced_ratings import read_after_remarks
 
         path = self.root / "Data" / subject / "After_remarks.mat"
-        return presentation(read_after_remarks(path, subject=subject), subject) if file_is_there(path) else None
+        return read_after_remarks(path, subject=subject) if file_is_there(path) else None
 
     def clip_descriptions(self) -> tuple[str, ...]:
         return describe_those_of(self.root)

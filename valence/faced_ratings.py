@@ -9,7 +9,7 @@ differ in order: After_remarks.mat and the events are in the order of presentati
 import csv
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ import pandas as pd
 from valence.errors import BadInput
 from valence.faced_bids import clip_rows
 from valence.matlab_struct import NotReadableError, read_structures
+from valence.registry import unknown_name
 
 N_CLIPS = 28
 RATINGS = (
@@ -176,13 +177,62 @@ def read_ratings(source: Path) -> pd.DataFrame:
     return table
 
 
+def valence_of_clips(table: pd.DataFrame) -> np.ndarray:
+    """Self-rated valence of clips 1 to 28, the mean over subjects who rated it, float64 (28,); NaN where nobody did."""
+    return table.groupby("clip")["valence"].mean().reindex(range(N_CLIPS)).to_numpy(dtype=np.float64)
+
+
 def mean_valence(table: pd.DataFrame) -> np.ndarray:
-    """Self-rated valence of clips 1 to 28, the mean over subjects who rated it, float64 (28,). Raises BadInput."""
-    means = table.groupby("clip")["valence"].mean().reindex(range(N_CLIPS)).to_numpy(dtype=np.float64)
+    """As `valence_of_clips`. Raises BadInput where nobody rated a clip."""
+    means = valence_of_clips(table)
     if np.isnan(means).any():
         clips = ", ".join(str(clip + 1) for clip in np.flatnonzero(np.isnan(means)))
         raise BadInput(f"nobody rated the valence of clip {clips}", allowed="a rating a clip", do="add subjects")
     return means
+
+
+def mean_of_subjects(
+    subjects: Sequence[str], *, known: Collection[str], read: Callable[[str], pd.DataFrame | None], where: Path
+) -> np.ndarray | None:
+    """`valence_of_clips` over some subjects of a data set.
+
+    Parameters
+    ----------
+    known : all subjects that the data set has.
+    read : ratings of a subject, None where there are none.
+    where : folder of the data set, for messages.
+
+    Returns
+    -------
+    None where none of them has ratings.
+
+    Raises
+    ------
+    BadInput : for no subjects, one unknown or twice, or where some have ratings and others have none: what people felt
+        would be that of the few.
+    """
+    if not subjects or len(set(subjects)) < len(subjects):
+        raise BadInput(
+            f"ratings of {'a subject twice' if subjects else 'no subjects'}",
+            allowed="names of subjects, each once",
+            do="name the training subjects",
+        )
+    for subject in subjects:
+        if subject not in known:
+            raise unknown_name("subject", subject, sorted(known))
+    tables = {subject: read(subject) for subject in subjects}
+    found = [table for table in tables.values() if table is not None]
+    if not found:
+        return None
+    if missing := [subject for subject, table in tables.items() if table is None]:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise BadInput(
+            f"{where}: ratings of {len(found)} of {len(subjects)} subjects: there are none of "
+            f"{', '.join(missing[:5])}{more}",
+            allowed="ratings of all training subjects, or of none",
+            do="fetch Data/SUBJECT/After_remarks.mat of the others, or leave the target behaviour out",
+        )
+    return valence_of_clips(pd.concat(found, ignore_index=True))
 
 
 def presentation(table: pd.DataFrame, subject: str) -> np.ndarray:

@@ -6,9 +6,11 @@ original files ("sub000") in both forms, so that results of one can be paired wi
 
 import re
 from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from valence.dataset_checks import file_is_there
 from valence.datasets.base import Dataset
@@ -24,6 +26,7 @@ from valence.faced_files import (
     info_files,
     listing,
 )
+from valence.faced_ratings import mean_of_subjects, presentation
 from valence.faced_stimuli import describe
 from valence.processing import Processing
 
@@ -77,12 +80,21 @@ class FacedRecordings(Dataset):
     def recording_sfreq(self, subject: str) -> float:
         return read_header(self._files[subject][0]).sfreq
 
-    def ratings(self) -> np.ndarray:
-        """The published mean over all 123 subjects, whoever is on disk."""
-        return np.array(MEAN_VALENCE)
+    def presentation(self, subject: str) -> np.ndarray:
+        return presentation(self.reports(subject), subject)
+
+    def ratings(self, subjects: Sequence[str] | None = None) -> np.ndarray | None:
+        """Of nobody in particular: the published mean over all 123 subjects, whoever is on disk."""
+        if subjects is None:
+            return np.array(MEAN_VALENCE)
+        return mean_of_subjects(subjects, known=self._files, read=self.reports, where=self.root)
 
     def clip_descriptions(self) -> tuple[str, ...]:
         return describe()
+
+    @abstractmethod
+    def reports(self, subject: str) -> pd.DataFrame:
+        """Ratings of one subject, a table as `valence.faced_ratings` makes it."""
 
     @abstractmethod
     def folders(self) -> list[Path]:

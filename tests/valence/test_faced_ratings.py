@@ -1,11 +1,17 @@
 """FACED's ratings: three sources, one table; files that are not what they should be are refused."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.io
 
 from tests.valence import faced_recordings as world
+from valence.datasets.faced import Faced
+from valence.datasets.faced_bids import FacedBids
+from valence.datasets.faced_raw import FacedRaw
+from valence.datasets.simulated import Simulated, write_cohort
 from valence.errors import BadInput
 from valence.faced_files import MEAN_VALENCE
 from valence.faced_ratings import (
@@ -18,6 +24,9 @@ from valence.faced_ratings import (
     read_ratings,
     read_ratings_table,
 )
+from valence.self_reports import self_reports
+from valence.simulation import plant
+from valence.worlds import World
 
 
 def csv_lines(subjects: dict[str, np.ndarray]) -> list[list[str]]:
@@ -180,3 +189,73 @@ def test_real_sources_agree_and_give_the_published_means(shared_data):
         pd.testing.assert_frame_equal(three[0], three[2], check_exact=True)
     orders = np.array([presentation(everyone, subject) for subject in everyone["subject"].unique()])
     np.testing.assert_array_equal(np.sort(orders, axis=1), np.tile(range(28), (123, 1)))
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    """A simulated cohort of six: sub000 to sub002 of cohort 1, sub061 to sub063 of cohort 2."""
+    return Simulated(write_cohort(tmp_path_factory.mktemp("simulated") / "cohort", n_subjects=6, inputs=("de",)))
+
+
+def test_ratings_of_some_subjects_are_their_mean_alone(cohort):
+    some = ("sub000", "sub062", "sub001")
+    reports = [self_reports(World(), name, cohort=cohort.cohort(name))[:, RATINGS.index("valence")] for name in some]
+    np.testing.assert_allclose(cohort.ratings(some), np.mean(reports, axis=0), rtol=1e-12)
+    np.testing.assert_allclose(Faced(cohort.root).ratings(some[:1]), reports[0], rtol=1e-12)
+    np.testing.assert_array_equal(cohort.ratings(), cohort.truth["ratings"])
+    assert np.abs(cohort.ratings(cohort.subjects("de")) - cohort.ratings()).max() > 0.1  # people, not what was planted
+    assert np.corrcoef(cohort.ratings(some), plant(World()).clip_values)[0, 1] > 0.8
+
+
+def test_a_clip_that_none_of_the_subjects_rated_is_missing(cohort, tmp_path):
+    root = tmp_path / "copy"
+    shutil.copytree(cohort.root, root)
+    scores = world.scores(3)
+    scores[[4, 9]] = np.nan
+    world.write_remarks(root / "Data" / "sub001" / "After_remarks.mat", ratings=scores)
+    alone = Faced(root).ratings(("sub001",))
+    assert list(np.flatnonzero(np.isnan(alone))) == [4, 9]
+    np.testing.assert_allclose(np.delete(alone, [4, 9]), np.delete(scores[:, RATINGS.index("valence")], [4, 9]))
+    both, other = Faced(root).ratings(("sub001", "sub061")), cohort.ratings(("sub061",))
+    np.testing.assert_array_equal(both[[4, 9]], other[[4, 9]])
+
+
+def test_ratings_of_nobody_of_strangers_and_of_a_part_are_refused(cohort, tmp_path):
+    with pytest.raises(BadInput, match="ratings of no subjects"):
+        cohort.ratings(())
+    with pytest.raises(BadInput, match="ratings of a subject twice"):
+        cohort.ratings(("sub000", "sub000"))
+    with pytest.raises(BadInput, match="unknown subject 'sub003'"):
+        cohort.ratings(("sub000", "sub003"))
+    root = tmp_path / "copy"
+    shutil.copytree(cohort.root, root)
+    (root / "Data" / "sub001" / "After_remarks.mat").unlink()
+    (root / "Data" / "sub062" / "After_remarks.mat").unlink()
+    assert Faced(root).ratings(("sub001", "sub062")) is None
+    with pytest.raises(BadInput, match="ratings of 2 of 4 subjects: there are none of sub001, sub062\n"):
+        Faced(root).ratings(("sub000", "sub001", "sub062", "sub063"))
+    np.testing.assert_array_equal(Faced(root).ratings(("sub000", "sub063")), cohort.ratings(("sub000", "sub063")))
+
+
+def test_raw_and_bids_folders_give_the_ratings_of_their_subjects(tmp_path):
+    folder = world.write_raw_subject(tmp_path / "raw", "sub003")
+    world.write_remarks(folder / "After_remarks.mat", ratings=world.scores(7))
+    world.write_bids_subject(tmp_path / "bids", "070")
+    raw, bids = FacedRaw(tmp_path / "raw"), FacedBids(tmp_path / "bids")
+    np.testing.assert_array_equal(raw.ratings(("sub003",)), world.scores(7)[:, RATINGS.index("valence")])
+    np.testing.assert_array_equal(bids.ratings(("sub070",)), world.scores()[:, RATINGS.index("valence")])
+    np.testing.assert_array_equal(raw.ratings(), MEAN_VALENCE)
+    with pytest.raises(BadInput, match="unknown subject 'sub004'"):
+        raw.ratings(("sub003", "sub004"))
+
+
+def test_real_ratings_of_some_subjects(shared_data):
+    folder = shared_data / "faced"
+    faced, table = Faced(folder), read_ratings(folder / "ratings_nemar_events.csv")
+    some = ("sub000", "sub061", "sub001")
+    mine = table[table["subject"].isin(some)].pivot(index="clip", columns="subject", values="valence")
+    np.testing.assert_allclose(faced.ratings(some), mine.mean(axis=1), rtol=1e-12)
+    assert np.corrcoef(faced.ratings(some), faced.ratings())[0, 1] > 0.8
+    assert faced.ratings(("sub002", "sub003")) is None
+    with pytest.raises(BadInput, match="there are none of sub002"):
+        faced.ratings((*some, "sub002"))

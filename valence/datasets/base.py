@@ -161,8 +161,23 @@ class Dataset(ABC):
         """The standard split of what is in this folder."""
         return self.standard_split
 
-    def ratings(self) -> np.ndarray | None:
-        """Mean self-rated valence of each clip, float64, (n_clips,); None where it is not known."""
+    def ratings(self, subjects: Sequence[str] | None = None) -> np.ndarray | None:
+        """Mean self-rated valence of each clip, float64, (n_clips,).
+
+        Parameters
+        ----------
+        subjects : whose ratings are averaged, each with a name of `subjects`; None for everybody that the data set
+            knows of, on disk or not. A target of alignment takes those of the training subjects.
+
+        Returns
+        -------
+        NaN for a clip that none of them rated; None where no ratings of any of them are known.
+
+        Raises
+        ------
+        BadInput : for no subjects, unknown ones, or where the ratings of some of them are there and those of others
+            are not.
+        """
         return None
 
     def clip_descriptions(self) -> tuple[str, ...] | None:

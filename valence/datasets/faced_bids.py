@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
+import pandas as pd
 
 from valence.datasets import DATASETS
 from valence.datasets.base import Recording
 from valence.faced_bids import TASK, bad_channels, read_spans, sidecar
 from valence.faced_clips import read_clips, unusual_durations
-from valence.faced_ratings import presentation, read_bids_ratings
+from valence.faced_ratings import read_bids_ratings
 from valence.faced_recordings import FacedRecordings
 
 
@@ -33,5 +33,5 @@ class FacedBids(FacedRecordings):
         clips, mended = read_clips(recording, spans, self.processing, bads=bad_channels(channels))
         return Recording(clips, (*unusual_durations(spans, events), *mended))
 
-    def presentation(self, subject: str) -> np.ndarray:
-        return presentation(read_bids_ratings(self.files("windows")[subject][1]), subject)
+    def reports(self, subject: str) -> pd.DataFrame:
+        return read_bids_ratings(self.files("windows")[subject][1])

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
+import pandas as pd
 
 from valence.datasets import DATASETS
 from valence.datasets.base import Recording
 from valence.faced_clips import read_clips, unusual_durations
 from valence.faced_files import RECORDING_INFO
-from valence.faced_ratings import presentation, read_after_remarks
+from valence.faced_ratings import read_after_remarks
 from valence.faced_raw import DATA, EVENTS, REMARKS, check_claims, subject_spans
 from valence.faced_recordings import FacedRecordings
 from valence.faced_stimuli import describe_those_of
@@ -35,8 +35,8 @@ class FacedRaw(FacedRecordings):
         clips, mended = read_clips(data, spans, self.processing)
         return Recording(clips, (*claims, *repairs, *unusual_durations(spans, events), *mended))
 
-    def presentation(self, subject: str) -> np.ndarray:
-        return presentation(read_after_remarks(self.files("windows")[subject][2], subject=subject), subject)
+    def reports(self, subject: str) -> pd.DataFrame:
+        return read_after_remarks(self.files("windows")[subject][2], subject=subject)
 
     def clip_descriptions(self) -> tuple[str, ...]:
         return describe_those_of(self.root)

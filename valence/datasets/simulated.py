@@ -6,7 +6,7 @@ valence/cohort_files.py.
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -88,8 +88,9 @@ class Simulated(FacedFiles):
                 do="leave out --data-root to have one written, or take --dataset faced for real recordings",
             ) from error
 
-    def ratings(self) -> np.ndarray:
-        return np.array(self.truth["ratings"])
+    def ratings(self, subjects: Sequence[str] | None = None) -> np.ndarray | None:
+        """Of nobody in particular: what was planted, which no subject reports without noise."""
+        return np.array(self.truth["ratings"]) if subjects is None else self.ratings_of(subjects)
 
     def standard_parts(self) -> tuple[Part, Part, Part] | None:
         """As the cohort was written for; FACED's where nothing was said."""
