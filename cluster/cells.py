@@ -16,19 +16,21 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from cluster.grid import NO_TARGET, earlier_cell
 from cluster.store import METRICS, Store, put_if_absent
-from valence.axis import Axis
 from valence.calibration import Choice, calibrate
 from valence.cell import Cell, Recipe, canonical_hash
 from valence.cpu_memory import keep_freed_memory
 from valence.device_errors import is_fatal
 from valence.errors import BadInput
+from valence.kept_weights import weights_bytes
 from valence.packing import TOGETHER, Ended, check_mode, train_group
+from valence.plugins import load_plugin
 from valence.prepared import Prepared
-from valence.registry import load_plugin
 from valence.results import Result
 from valence.splits import Split
-from valence.targets import Target, TargetContext, make_target
+from valence.strategies import STRATEGIES
+from valence.targets import Target
 
 logger = logging.getLogger(__name__)
 
@@ -61,10 +63,10 @@ class Context:
     """by recipe hash"""
     inputs: Mapping[str, str]
     """classifier to input"""
-    class_of_clip: tuple[int, ...]
-    classes: tuple[str, ...]
-    """names of the labels, in their order"""
-    axis: Axis | None
+    targets: Mapping[tuple[str, int], Target]
+    """by name and seed: made once for a sweep"""
+    kept: frozenset[str] = frozenset()
+    """cells whose weights are kept, because others build on them"""
     weights: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """classifier to the file or folder of pretrained weights that it starts from"""
     execution: Execution = Execution()
@@ -90,23 +92,29 @@ def set_up_process(context: Context, device: str) -> None:
         )
 
 
-def train_rows(
-    cells: Sequence[Cell], context: Context, *, device: str, mode: str
-) -> Iterator[tuple[dict, dict[str, pa.Table]]]:
-    """Train cells of one classifier together; for each, as it ends, its row without attempts, and its artifacts.
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What there is to commit of one cell."""
 
-    What goes wrong inside a cell is a failed row.
-    """
+    row: dict
+    """without attempts"""
+    artifacts: dict[str, pa.Table] = dataclasses.field(default_factory=dict)
+    weights: bytes | None = None
+    """where they are kept"""
+
+
+def train_rows(cells: Sequence[Cell], context: Context, *, device: str, mode: str) -> Iterator[Outcome]:
+    """Train cells of one classifier together; each as it ends. What goes wrong inside a cell is a failed row."""
     input = context.inputs[cells[0].classifier]
     prepared, recipe = context.prepared[input], context.recipes[cells[0].recipe_hash]
-    targets: dict[str, Target | None] = {}
+    earlier: dict[str, Path] = {}
     able = []
     for cell in cells:
         try:
-            targets[cell.cell_id] = target_of(cell, context, n_classes=prepared.spec.n_outputs)
+            earlier |= earlier_weights(cell, context)
             able.append(cell)
-        except Exception as error:
-            yield _untrained_row(cell, error, device), {}
+        except BadInput as error:
+            yield Outcome(row=_untrained_row(cell, error, device))
     weights = context.weights.get(cells[0].classifier)
     try:
         for ended in train_group(
@@ -114,20 +122,50 @@ def train_rows(
             prepared,
             context.splits[input],
             recipe,
-            targets,
+            {cell.cell_id: target_of(cell, context) for cell in able},
             device=device,
             mode=mode,
             rewrites=context.execution.rewrites,
             weights=None if weights is None else Path(weights),
+            earlier=earlier,
         ):
             able.remove(ended.cell)
-            outcome = ended.outcome
-            yield row_of(ended, device), artifacts_of(outcome, prepared) if isinstance(outcome, Result) else {}
+            yield outcome_of(ended, context, device)
     except Exception as error:  # of the data, which all of them share
         if is_fatal(error):  # a new process takes over; nothing is committed
             raise
         for cell in able:
-            yield _untrained_row(cell, error, device), {}
+            yield Outcome(row=_untrained_row(cell, error, device))
+
+
+def earlier_weights(cell: Cell, context: Context) -> dict[str, Path]:
+    """By the cell's id, the weights that it builds on; empty where it builds on none.
+
+    Raises BadInput where the cell that they should come from has failed.
+    """
+    earlier = earlier_cell(cell)
+    if earlier is None:
+        return {}
+    path = Store(Path(context.folder)).trained_path(earlier.cell_id)
+    if not path.exists():
+        raise BadInput(
+            f"{cell.strategy} builds on {earlier.strategy}, cell {earlier.cell_id}, which has failed",
+            allowed="a cell whose earlier cell is done",
+            do=f"see --why {earlier.cell_id}, then --retry-failed",
+        )
+    return {cell.cell_id: path}
+
+
+def outcome_of(ended: Ended, context: Context, device: str) -> Outcome:
+    """What there is to commit of a cell that has ended."""
+    row, result = row_of(ended, device), ended.outcome
+    if not isinstance(result, Result):
+        return Outcome(row=row)
+    return Outcome(
+        row=row,
+        artifacts=artifacts_of(result, context.prepared[context.inputs[ended.cell.classifier]]),
+        weights=weights_bytes(result.weights) if ended.cell.cell_id in context.kept else None,
+    )
 
 
 def choose(cells: Sequence[Cell], context: Context, store: Store, *, device: str) -> tuple[str, int]:
@@ -162,15 +200,18 @@ def choose(cells: Sequence[Cell], context: Context, store: Store, *, device: str
 def _calibrate(cells: Sequence[Cell], context: Context, *, device: str) -> Choice:
     input = context.inputs[cells[0].classifier]
     prepared = context.prepared[input]
-    targets = {cell.cell_id: target_of(cell, context, n_classes=prepared.spec.n_outputs) for cell in cells}
+    earlier: dict[str, Path] = {}
+    for cell in cells:
+        earlier |= earlier_weights(cell, context)
     choice = calibrate(
         cells,
         prepared,
         context.splits[input],
         context.recipes[cells[0].recipe_hash],
-        targets,
+        {cell.cell_id: target_of(cell, context) for cell in cells},
         device=device,
         rewrites=context.execution.rewrites,
+        earlier=earlier,
     )
     logger.info("%s: %s, %d cells at once", cells[0].classifier, choice.mode, choice.cells_at_once)
     return choice
@@ -192,18 +233,9 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def target_of(cell: Cell, context: Context, *, n_classes: int) -> Target | None:
+def target_of(cell: Cell, context: Context) -> Target | None:
     """What a cell aligns to; None for the strategy none."""
-    if cell.target == "none":
-        return None
-    about = TargetContext(
-        class_of_clip=context.class_of_clip,
-        classes=context.classes,
-        n_classes=n_classes,
-        axis=context.axis if cell.axis else None,
-        seed=cell.seed,
-    )
-    return make_target(cell.target, about)
+    return None if cell.target == NO_TARGET else context.targets[cell.target, cell.seed]
 
 
 def row_of(ended: Ended, device: str) -> dict:
@@ -214,6 +246,7 @@ def row_of(ended: Ended, device: str) -> dict:
         **dataclasses.asdict(ended.cell),
         "seconds": ended.seconds,
         "cells_at_once": ended.cells_at_once,
+        "compared_with": STRATEGIES[ended.cell.strategy].baseline,
         "peak_memory_mb": ended.peak_memory_mb,
         "device": device,
         "device_name": device_name(device),
@@ -242,6 +275,7 @@ def _columns(result: Result) -> dict:
         "subject_balanced_accuracy": [float(value) for value in result.subject_balanced_accuracy.values()],
         "mode": result.mode,
         "rewrites": list(result.rewrites),
+        "notes": list(result.notes),
     }
 
 

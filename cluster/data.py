@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+
 from cluster.cost import Work
 from cluster.listener import Listener
 from cluster.request import Request
@@ -130,6 +132,12 @@ def data_hash(data: Data, input: str) -> str:
     """
     names = (data.dataset.classes, data.dataset.emotions)
     return canonical_hash([data.prepared[input].hash, asdict(data.splits[input]), names])
+
+
+def training_ratings(data: Data) -> np.ndarray | None:
+    """Mean self-rated valence of each clip by those who train in every input and are tested in none, (n_clips,)."""
+    train = set.intersection(*(set(split.train.subjects) for split in data.splits.values()))
+    return data.dataset.ratings(sorted(train))
 
 
 def data_facts(prepared: Prepared) -> dict:

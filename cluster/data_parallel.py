@@ -17,7 +17,7 @@ import ray.train
 import ray.train.torch
 import torch
 
-from cluster.cells import Context, Execution, artifacts_of, row_of, set_up_process, target_of
+from cluster.cells import Context, Execution, earlier_weights, outcome_of, set_up_process, target_of
 from cluster.grid import as_dicts, from_dict
 from cluster.session import Session
 from cluster.store import Store
@@ -138,7 +138,7 @@ def train_worker(config: dict) -> None:
     """What every process of a cell does; the first one commits, and whichever has an error of its own."""
     context: Context = ray.get(config["context"])
     cell, store = from_dict(config["cell"]), Store(Path(context.folder))
-    if store.is_committed(cell.cell_id):
+    if store.is_ended(cell.cell_id, with_weights=cell.cell_id in context.kept):
         return
     device = ray.train.torch.get_device()
     set_up_process(context, device.type)
@@ -160,9 +160,9 @@ def train_worker(config: dict) -> None:
         cells_at_once=1,
         peak_memory_mb=peak_memory_mb(device, 1),
     )
-    row = row_of(ended, device.type) | {"mode": DataParallelRun.mode, "attempts": store.attempts(cell.cell_id) + 1}
-    prepared = context.prepared[context.inputs[cell.classifier]]
-    store.commit(row, artifacts_of(outcome, prepared) if isinstance(outcome, Result) else {})
+    found = outcome_of(ended, context, device.type)
+    row = found.row | {"mode": DataParallelRun.mode, "attempts": store.attempts(cell.cell_id) + 1}
+    store.commit(row, found.artifacts, weights=found.weights)
     if isinstance(outcome, Exception) and not isinstance(outcome, ALIKE):
         raise outcome  # the others wait for this process: Ray Train ends them, and the next attempt finds the row
 
@@ -186,9 +186,10 @@ def _trained(cell: Cell, context: Context, device: str, seconds: _Seconds) -> Re
         cell,
         prepared,
         recipe,
-        target_of(cell, context, n_classes=prepared.spec.n_outputs),
+        target_of(cell, context),
         resident(prepared, context.splits[input], de_normalisation=recipe.de_normalisation, device=device),
         weights=None if weights is None else Path(weights),
+        earlier=earlier_weights(cell, context).get(cell.cell_id),
     )
     kept = ray.train.get_checkpoint()
     if kept is not None:

@@ -1,17 +1,20 @@
 """Names to cells: the grid, what is excluded and why, in the order in which an interrupted sweep stays readable."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from valence.cell import Cell, Recipe
+from valence.cell import Cell, Recipe, canonical_hash
 from valence.classifiers import CLASSIFIERS
 from valence.errors import BadInput
-from valence.strategies import STRATEGIES
-from valence.targets import TARGETS, canonical_target
+from valence.signal import SignalSpec
+from valence.strategies import STRATEGIES, Circumstances
+from valence.strategy_options import Dose, default_dose, doses_of, make_strategy
+from valence.targets import TARGETS, TargetBuilder, canonical_target
 
 NO_TARGET = "none"
+BASELINE = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,19 +28,61 @@ class Exclusion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grid:
-    """What a sweep is asked for, before anything is read: (classifier, strategy, target, lambda_, seed)."""
+class Combination:
+    """One cell before anything is read."""
 
-    combinations: tuple[tuple[str, str, str, float, int], ...]
+    classifier: str
+    dose: Dose
+    target: str
+    seed: int
+
+    @property
+    def earlier(self) -> "Combination | None":
+        """The cell that this one builds on."""
+        earlier = self.dose.kind.earlier
+        return None if earlier is None else self._with(earlier.strategy)
+
+    @property
+    def baseline(self) -> "Combination | None":
+        """The cell that this one is compared with; None for the baseline of all."""
+        return None if self.dose.strategy == BASELINE else self._with(self.dose.kind.baseline)
+
+    def _with(self, strategy: str) -> "Combination":
+        target = NO_TARGET if STRATEGIES[strategy].kind == "none" else self.target
+        return replace(self, dose=default_dose(strategy), target=target)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """What a sweep is asked for, before anything is read."""
+
+    combinations: tuple[Combination, ...]
     exclusions: tuple[Exclusion, ...]
 
     @property
     def targets(self) -> set[str]:
-        return {target for _, _, target, _, _ in self.combinations if target != NO_TARGET}
+        return {one.target for one in self.combinations if one.target != NO_TARGET}
 
     @property
     def classifiers(self) -> list[str]:
-        return sorted({combination[0] for combination in self.combinations})
+        return sorted({one.classifier for one in self.combinations})
+
+    @property
+    def seeds(self) -> list[int]:
+        return list(dict.fromkeys(one.seed for one in self.combinations))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What a data set and a command offer, known before anything is read."""
+
+    specs: Mapping[str, SignalSpec]
+    """by input that the data set holds, "windows" or "de" """
+    classes: tuple[str, ...]
+    """names of the labels as the axis has them"""
+    has_ratings: bool
+    n_axes: int
+    """of how many LLMs"""
 
 
 def make_grid(
@@ -46,41 +91,102 @@ def make_grid(
     strategies: Sequence[str],
     targets: Sequence[str],
     seeds: Sequence[int],
-    inputs: Sequence[str],
+    given: Given,
 ) -> Grid:
     """Cross the names. Baselines come first, then controls, then the targets under study.
 
+    What a cell builds on or is compared with is part of the grid, asked for or not.
+
     Parameters
     ----------
-    inputs : what the data set holds, of "windows" and "de".
+    strategies : words of valence.strategy_options.doses_of.
 
     Raises
     ------
     BadInput : for an unknown name, or where nothing is left to run.
     """
     classifiers = [_known(CLASSIFIERS, name) for name in _unique(classifiers)]
-    strategies = [_known(STRATEGIES, name) for name in _unique(strategies)]
+    doses = _unique([default_dose(BASELINE), *(dose for word in strategies for dose in doses_of(word))])
     targets = _unique([canonical_target(name) for name in targets])
-    if "none" not in strategies:
-        strategies = ["none", *strategies]  # every comparison is with the matched baseline
-    exclusions = []
-    combinations = []
+    judge = _Judge(given)
+    exclusions: list[Exclusion] = []
+    combinations: dict[Combination, None] = {}
     for classifier in classifiers:
-        reason = _input_missing(classifier, inputs)
-        for strategy in strategies:
-            kind = STRATEGIES[strategy]
-            for target in [NO_TARGET] if kind.kind == "none" else targets:
+        for dose in doses:
+            for target in [NO_TARGET] if dose.kind.kind == "none" else targets:
+                reason = judge.why_not(classifier, dose, target)
                 if reason:
-                    exclusions.append(Exclusion(classifier=classifier, strategy=strategy, target=target, reason=reason))
-                else:
-                    combinations += [(classifier, strategy, target, float(kind.lambda_), seed) for seed in seeds]
+                    name = label_of(dose)
+                    exclusions.append(Exclusion(classifier=classifier, strategy=name, target=target, reason=reason))
+                    continue
+                for seed in seeds:
+                    one = Combination(classifier=classifier, dose=dose, target=target, seed=seed)
+                    combinations |= dict.fromkeys(with_needed(one))
     if not combinations:
         raise BadInput(
             f"nothing to run: {exclusions[0].reason if exclusions else 'no seed was asked for'}",
-            allowed=f"at least one classifier that takes {' or '.join(inputs)}, one strategy, one seed",
+            allowed=f"at least one classifier that takes {' or '.join(given.specs)}, one strategy, one seed",
             do="name other classifiers, or point --data-root at a folder with their input",
         )
     return Grid(combinations=tuple(sorted(combinations, key=_order)), exclusions=tuple(exclusions))
+
+
+def with_needed(one: Combination) -> list[Combination]:
+    """A combination after all that it builds on or is compared with."""
+    needed = [need for need in (one.baseline, one.earlier) if need is not None and need != one]
+    return [*(each for need in needed for each in with_needed(need)), one]
+
+
+class _Judge:
+    """Why a combination cannot be run. The circumstances of a classifier are asked for once for each strategy."""
+
+    def __init__(self, given: Given):
+        self._given = given
+        self._unfit: dict[tuple[str, Dose], str | None] = {}
+
+    def why_not(self, classifier: str, dose: Dose, target: str) -> str | None:
+        """The reason; None where it can be run."""
+        if (classifier, dose) not in self._unfit:
+            self._unfit[classifier, dose] = self._strategy(classifier, dose)
+        return self._unfit[classifier, dose] or self._target(dose, target) or self._needed(classifier, dose, target)
+
+    def _strategy(self, classifier: str, dose: Dose) -> str | None:
+        needed = CLASSIFIERS[classifier].input
+        if needed not in self._given.specs:
+            return f"{classifier} takes {needed}, and the data set's folder holds only {', '.join(self._given.specs)}"
+        about = Circumstances(
+            classifier=CLASSIFIERS[classifier],
+            spec=self._given.specs[needed],
+            classes=self._given.classes,
+            n_axes=self._given.n_axes,
+        )
+        return make_strategy(dose.strategy, dose.options).unfit(about)
+
+    def _target(self, dose: Dose, target: str) -> str | None:
+        if target == NO_TARGET:
+            return None
+        facts = target_facts(target)
+        if facts.detached and dose.kind.replaces_entropy:
+            return "it takes the place of cross-entropy: with its gradient stopped nothing is trained"
+        return facts.unfit(dose.kind.kind, classes=self._given.classes, has_ratings=self._given.has_ratings)
+
+    def _needed(self, classifier: str, dose: Dose, target: str) -> str | None:
+        one = Combination(classifier=classifier, dose=dose, target=target, seed=0)
+        for what, need in (("builds on", one.earlier), ("is compared with", one.baseline)):
+            reason = need and self.why_not(classifier, need.dose, need.target)
+            if need and reason:
+                return f"it {what} {label_of(need.dose)}, which cannot run: {reason}"
+        return None
+
+
+def label_of(dose: Dose) -> str:
+    """A dose in words: the strategy, and what is not its default."""
+    words = [dose.strategy]
+    if dose.gradient_match:
+        words.append(f"ratio={dose.gradient_match:g}")
+    elif dose.lambda_ != default_dose(dose.strategy).lambda_:
+        words.append(f"lambda={dose.lambda_:g}")
+    return ":".join(words + dose.options.split(",") if dose.options else words)
 
 
 def _known(registry: Mapping[str, object], name: str) -> str:
@@ -88,26 +194,22 @@ def _known(registry: Mapping[str, object], name: str) -> str:
     return name
 
 
-def _unique(names: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(names))
+def _unique(values: Iterable) -> list:
+    return list(dict.fromkeys(values))
 
 
-def _input_missing(classifier: str, inputs: Sequence[str]) -> str | None:
-    needed = CLASSIFIERS[classifier].input
-    if needed in inputs:
-        return None
-    return f"{classifier} takes {needed}, and the data set's folder holds only {', '.join(inputs)}"
+def _order(one: Combination) -> tuple:
+    rank = 0 if one.target == NO_TARGET else 1 if target_facts(one.target).numbered else 2
+    return rank, one.seed, one.classifier, one.dose.strategy, one.target, one.dose
 
 
-def _order(combination: tuple[str, str, str, float, int]) -> tuple:
-    classifier, strategy, target, lambda_, seed = combination
-    rank = 0 if target == NO_TARGET else 1 if target_facts(target).numbered else 2
-    return rank, seed, classifier, strategy, target, lambda_
-
-
-def target_facts(target: str):
+def target_facts(target: str) -> TargetBuilder:
     """The registered target behind a canonical name such as permuted_2."""
-    return TARGETS[target] if target in TARGETS else TARGETS[target.rsplit("_", 1)[0]]
+    return TARGETS[_base(target)]
+
+
+def _base(target: str) -> str:
+    return target if target in TARGETS else target.rsplit("_", 1)[0]
 
 
 def bind(
@@ -117,46 +219,78 @@ def bind(
     hashes: Mapping[str, str],
     split: str,
     recipes: Mapping[str, Recipe],
-    axis_digest: str,
+    axis_digests: Sequence[str],
     weights: Mapping[str, str],
 ) -> list[Cell]:
-    """The grid's cells, once the content of the data set and of the axis is known.
+    """The grid's cells, once the content of the data set and of the axes is known.
 
     Parameters
     ----------
     hashes, recipes : by input, "windows" or "de".
-    axis_digest : digest of the axis; cells whose target does not need it carry an empty one.
+    axis_digests : of all axes, the one under study first; cells whose target needs none carry an empty one.
     weights : classifier to the digest of the pretrained weights it starts from.
     """
     cells = []
-    for classifier, strategy, target, lambda_, seed in grid.combinations:
-        input = CLASSIFIERS[classifier].input
-        needs_axis = target != NO_TARGET and target_facts(target).needs_axis
+    for one in grid.combinations:
+        input = CLASSIFIERS[one.classifier].input
         cells.append(
             Cell(
                 dataset=dataset,
                 dataset_hash=hashes[input],
                 split=split,
-                classifier=classifier,
+                classifier=one.classifier,
                 recipe=recipes[input].name,
                 recipe_hash=recipes[input].hash,
-                strategy=strategy,
-                target=target,
-                axis=axis_digest if needs_axis else "",
-                lambda_=lambda_,
-                seed=seed,
-                weights=weights.get(classifier, ""),
-                plugins=_plugin_digests(classifier, strategy, target),
+                strategy=one.dose.strategy,
+                target=one.target,
+                axis=_axis_of(one.dose, one.target, axis_digests),
+                lambda_=one.dose.lambda_,
+                seed=one.seed,
+                options=one.dose.options,
+                gradient_match=one.dose.gradient_match,
+                weights=weights.get(one.classifier, ""),
+                plugins=_plugin_digests(one.classifier, one.dose.strategy, one.target),
             )
         )
     return cells
 
 
+def _axis_of(dose: Dose, target: str, digests: Sequence[str]) -> str:
+    """Digest of what the target is made from: of all axes where the strategy reads several, whatever the target."""
+    if dose.kind.kind == "several":
+        return canonical_hash(list(digests))
+    return digests[0] if target != NO_TARGET and target_facts(target).needs_axis else ""
+
+
+def earlier_cell(cell: Cell) -> Cell | None:
+    """The cell whose weights this one builds on."""
+    earlier = STRATEGIES[cell.strategy].earlier
+    if earlier is None:
+        return None
+    dose = default_dose(earlier.strategy)
+    target = NO_TARGET if dose.kind.kind == "none" else cell.target
+    return replace(
+        cell,
+        strategy=dose.strategy,
+        target=target,
+        axis="" if target == NO_TARGET else cell.axis,
+        lambda_=dose.lambda_,
+        options=dose.options,
+        gradient_match=dose.gradient_match,
+        plugins=_plugin_digests(cell.classifier, dose.strategy, target),
+    )
+
+
+def depth(cell: Cell) -> int:
+    """How many cells have to be trained, one after the other, before this one can be."""
+    earlier = earlier_cell(cell)
+    return 0 if earlier is None else 1 + depth(earlier)
+
+
 def _plugin_digests(classifier: str, strategy: str, target: str) -> str:
     digests = [CLASSIFIERS.digest(classifier), STRATEGIES.digest(strategy)]
     if target != NO_TARGET:
-        base = target if target in TARGETS else target.rsplit("_", 1)[0]
-        digests.append(TARGETS.digest(base))
+        digests.append(TARGETS.digest(_base(target)))
     return "".join(digests)
 
 

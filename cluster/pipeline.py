@@ -3,25 +3,22 @@
 import contextlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cluster import views
-from cluster.cost import predict
-from cluster.data import Data, data_facts, data_hash, load_data, planned_work
-from cluster.grid import as_dicts, bind, target_facts
+from cluster.data import Data, data_facts, data_hash, load_data, training_ratings
+from cluster.grid import as_dicts, bind, earlier_cell, target_facts
 from cluster.listener import Listener
-from cluster.packs import make_packs
 from cluster.pretrained import digest_in, keep_weights
 from cluster.request import Request
-from cluster.session import MemoryPeak, Session, ray_session
+from cluster.session import MemoryPeak, ray_session
 from cluster.store import Store
 from valence.axis import Axis
 from valence.cell import Cell, canonical_hash
-from valence.classifiers import CLASSIFIERS
-from valence.packing import check_mode
-from valence.targets import TargetContext, make_target
+from valence.plugins import is_file_word
+from valence.targets import Target, TargetContext, make_target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,27 +48,29 @@ def run(
     started = time.monotonic()
     request.out.mkdir(parents=True, exist_ok=True)
     store = Store(request.out)
+    modules = [word for word in request.plugins if not is_file_word(word)]
     with MemoryPeak() as memory, contextlib.ExitStack() as stack:
         data = load_data(request, listener)
-        axis, session = found_axis(request), None
-        if axis is None and needs_axis(request):
-            session = stack.enter_context(ray_session(plugins=request.plugins))
-            axis = fit_axis(request, listener)
-        _check_targets(request, data, axis)
-        if axis is not None:
+        axes, session = found_axes(request), None
+        if not axes and needs_axis(request):
+            session = stack.enter_context(ray_session(plugins=modules))
+            axes = (fit_axis(request, listener),)
+        targets = made_targets(request, data, axes)
+        for axis in axes:
             axis.save(request.out / axis_file(axis))
         weights = keep_weights(request.pretrained, store, {name: of.spec for name, of in data.prepared.items()})
-        cells = bound_cells(request, data, axis, weights)
-        name = save_plan(request, store, data, cells, axis)
+        cells = bound_cells(request, data, axes, weights)
+        name = save_plan(request, store, data, cells, axes)
         for cell_id in store.failed([cell.cell_id for cell in cells]) if retry_failed else []:
             store.retry(cell_id)
-        committed = store.committed()
-        waiting = [cell for cell in cells if cell.cell_id not in committed]
+        waiting = to_train(cells, store)
         lost: list[str] = []
         if waiting:
-            session = session or stack.enter_context(ray_session(plugins=request.plugins))
+            session = session or stack.enter_context(ray_session(plugins=modules))
             n_committed = len(cells) - len(waiting)
-            lost = train(request, store, data, axis, weights, waiting, session, listener, n_committed=n_committed)
+            from cluster.schedule import train  # Ray Tune is imported where it is needed
+
+            lost = train(request, store, data, targets, weights, waiting, session, listener, n_committed=n_committed)
         stack.close()
         complete = not {cell.cell_id for cell in cells} - store.committed()
         built = None
@@ -92,17 +91,42 @@ def needs_axis(request: Request) -> bool:
     return any(target_facts(target).needs_axis for target in request.grid.targets)
 
 
-def _check_targets(request: Request, data: Data, axis: Axis | None) -> None:
-    """Raise BadInput before anything is trained where a target of the grid cannot be made."""
-    for target in request.grid.targets:
-        context = TargetContext(
-            class_of_clip=data.dataset.class_of_clip,
-            n_classes=len(data.dataset.classes),
-            classes=tuple(data.dataset.emotions or data.dataset.classes),
-            axis=axis,
-            seed=0,
-        )
-        make_target(target, context)
+def made_targets(request: Request, data: Data, axes: Sequence[Axis]) -> dict[tuple[str, int], Target]:
+    """Every target of the grid by name and seed, made once for a sweep.
+
+    Raises BadInput before anything is trained where one of them cannot be made.
+    """
+    ratings = training_ratings(data)
+    made: dict[tuple[str, int], Target] = {}
+    for name in sorted(request.grid.targets):
+        drawn = target_facts(name).numbered
+        for seed in request.grid.seeds:
+            if not drawn and seed != request.grid.seeds[0]:
+                made[name, seed] = made[name, request.grid.seeds[0]]
+                continue
+            context = TargetContext(
+                class_of_clip=data.dataset.class_of_clip,
+                n_classes=len(data.dataset.classes),
+                classes=tuple(data.dataset.emotions or data.dataset.classes),
+                axis=axes[0] if axes else None,
+                seed=seed,
+                further_axes=tuple(axes[1:]),
+                ratings=ratings,
+            )
+            made[name, seed] = make_target(name, context)
+    return made
+
+
+def to_train(cells: Sequence[Cell], store: Store) -> list[Cell]:
+    """Cells that are not committed, and those whose weights a waiting cell builds on and that were not kept."""
+    committed = store.committed()
+    waiting = {cell: None for cell in cells if cell.cell_id not in committed}
+    for cell in list(waiting):
+        earlier = earlier_cell(cell)
+        while earlier is not None and not store.is_ended(earlier.cell_id, with_weights=True):
+            waiting[earlier] = None
+            earlier = earlier_cell(earlier)
+    return sorted(waiting, key=list(cells).index)
 
 
 def axis_file(axis: Axis) -> str:
@@ -115,17 +139,18 @@ def fit_folder(request: Request) -> Path:
     return request.out / "axis" / f"{request.llm.name.replace('/', '--')}-{request.n_paraphrases}"
 
 
-def found_axis(request: Request) -> Axis | None:
-    """The axis given by file, or the one this sweep or an earlier one has fitted; None where it is still to be."""
+def found_axes(request: Request) -> tuple[Axis, ...]:
+    """The axes given by file, or the one this sweep or an earlier one has fitted; none where it is still to be."""
     from cluster.llm_actors import find_llm_axis
 
+    if request.axis_files:
+        return tuple(Axis.load(file) for file in request.axis_files)
     if not needs_axis(request):
-        return None
-    if request.axis_file is not None:
-        return Axis.load(request.axis_file)
-    return find_llm_axis(
+        return ()
+    found = find_llm_axis(
         request.llm, n_paraphrases=request.n_paraphrases, folder=fit_folder(request), engine=request.engine
     )
+    return () if found is None else (found,)
 
 
 def fit_axis(request: Request, listener: Listener) -> Axis:
@@ -141,7 +166,7 @@ def fit_axis(request: Request, listener: Listener) -> Axis:
     )
 
 
-def bound_cells(request: Request, data: Data, axis: Axis | None, weights: Mapping[str, Path]) -> list[Cell]:
+def bound_cells(request: Request, data: Data, axes: Sequence[Axis], weights: Mapping[str, Path]) -> list[Cell]:
     """The cells of a request, in order of importance."""
     split = next(iter(data.splits.values())).name
     return bind(
@@ -150,12 +175,12 @@ def bound_cells(request: Request, data: Data, axis: Axis | None, weights: Mappin
         hashes={input: data_hash(data, input) for input in data.prepared},
         split=split,
         recipes=request.preset.recipes,
-        axis_digest=axis.digest if axis else "",
+        axis_digests=[axis.digest for axis in axes],
         weights={classifier: digest_in(kept, Store(request.out)) for classifier, kept in weights.items()},
     )
 
 
-def save_plan(request: Request, store: Store, data: Data, cells: list[Cell], axis: Axis | None) -> str:
+def save_plan(request: Request, store: Store, data: Data, cells: list[Cell], axes: Sequence[Axis]) -> str:
     """Record the grid of this command; returns the plan's name."""
     facts = {
         "preset": request.preset.name,
@@ -166,65 +191,10 @@ def save_plan(request: Request, store: Store, data: Data, cells: list[Cell], axi
         "leakage": {input: [asdict(finding) for finding in audit] for input, audit in data.audits.items()},
         "data": {input: data_facts(prepared) for input, prepared in data.prepared.items()},
         "exclusions": [asdict(exclusion) for exclusion in request.grid.exclusions],
-        "axis_file": axis_file(axis) if axis else None,
+        "axis_file": axis_file(axes[0]) if axes else None,
         "cells": as_dicts(cells),
     }
     facts = json.loads(json.dumps(facts))
     name = canonical_hash(facts, 12)
     store.save_plan(facts, name)
     return name
-
-
-def train(
-    request: Request,
-    store: Store,
-    data: Data,
-    axis: Axis | None,
-    weights: Mapping[str, Path],
-    waiting: list[Cell],
-    session: Session,
-    listener: Listener,
-    *,
-    n_committed: int,
-) -> list[str]:
-    """Train cells on the session's cluster; messages of packs that were given up."""
-    from cluster.cells import Context
-    from cluster.data_parallel import devices_by_cell, run_cells
-    from cluster.sweep import run_packs
-
-    recipes = request.preset.recipes
-    several = devices_by_cell(waiting, request.execution, session)
-    how = request.execution
-    if how.mode != "auto":
-        check_mode(how.mode, "cuda" if session.n_gpus else "cpu")
-    costs = predict(
-        waiting,
-        work=planned_work(request),
-        rows=store.rows(),
-        device="cuda" if session.n_gpus else "cpu",
-        mode=None if how.mode == "auto" else how.mode,
-        rewrites=how.rewrites,
-    )
-    seconds = {cell_id: cost.seconds for cell_id, cost in costs.items()}
-    packs = make_packs([cell for cell in waiting if cell not in several], seconds, n_slots=session.n_slots)
-    context = Context(
-        folder=str(store.folder.resolve()),
-        prepared=data.prepared,
-        splits=data.splits,
-        recipes={recipe.hash: recipe for recipe in recipes.values()},
-        inputs={name: CLASSIFIERS[name].input for name in request.grid.classifiers},
-        class_of_clip=tuple(data.dataset.class_of_clip),
-        classes=tuple(data.dataset.emotions or data.dataset.classes),
-        axis=axis,
-        weights={classifier: str(folder.resolve()) for classifier, folder in weights.items()},
-        execution=request.execution,
-        plugins=request.plugins,
-    )
-    predicted = sum(seconds.values()) / session.n_slots
-    listener.cells_begin(n_cells=n_committed + len(waiting), n_committed=n_committed, predicted_s=predicted)
-    try:
-        gpus = 1.0 if session.n_gpus else 0.0
-        lost = run_packs(packs, context=context, gpus_per_pack=gpus, on_cell=listener.cell)
-        return lost + run_cells(several, context=context, session=session, on_cell=listener.cell)
-    finally:
-        listener.cells_end()

@@ -10,9 +10,9 @@ from valence.cell import Recipe
 from valence.datasets import DATASETS, Dataset
 from valence.errors import BadInput
 from valence.leakage import Finding, leakage_audit
+from valence.plugins import load_plugin
 from valence.prepared import Prepared, prepare, read_manifest, rows_of
 from valence.protocols import Protocol, apply_protocol, find_protocol
-from valence.registry import load_plugin
 from valence.splits import PARTS, STANDARD, Split, make_split
 
 FORMED = ("world", "n_subjects")

@@ -1,26 +1,28 @@
 """A user's words to a request: every name checked before anything slow begins."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cluster import presets
 from cluster.cells import Execution
-from cluster.grid import Grid, make_grid
+from cluster.grid import Given, Grid, make_grid
 from cluster.llm_actors import choose_engine
 from cluster.pretrained import pretrained_of
 from cluster.session import in_submitted_job
 from cluster.words import Word, names_of, path_of, positive, recipes_of, seeds_of
 from valence.axis import Axis
 from valence.classifiers import CLASSIFIERS
-from valence.datasets import DATASETS
+from valence.datasets import DATASETS, Dataset
 from valence.errors import BadInput
 from valence.llms import LLM, resolve_llm
 from valence.packing import MODES
+from valence.plugins import load_plugin
+from valence.prepared import signal_spec
 from valence.processing import Processing
 from valence.protocols import apply_protocol, find_protocol
-from valence.registry import load_plugin, unknown_name
+from valence.registry import unknown_name
 from valence.samples import stored_input
 from valence.splits import canonical_split
 from valence.strategies import STRATEGIES
@@ -40,12 +42,14 @@ class Request:
     """None where the data set makes its recordings by itself, in the sweep's folder"""
     split: str
     llm: LLM
-    axis_file: Path | None
+    axis_files: tuple[Path, ...]
+    """the first is the axis under study; further ones are of other LLMs, for strategies that take several"""
     engine: str
     out: Path
     grid: Grid
     n_paraphrases: int
-    plugins: tuple[str, ...]
+    plugins: Mapping[str, str]
+    """the user's words, files or modules, to the modules' names"""
     processing: Processing | None
     """of signals, where a protocol names one"""
     prepared: Path | None
@@ -88,8 +92,7 @@ def resolve(
     BadInput : for an unknown name, a missing folder, a combination that leaves nothing to run.
     """
     modules = names_of(plugins, "--plugin") or []
-    for module in modules:
-        load_plugin(module)
+    loaded = [load_plugin(module) for module in modules]
     dataset = DATASET if dataset is None else dataset
     kind = DATASETS[dataset]
     chosen, processing = with_input(
@@ -103,16 +106,29 @@ def resolve(
             allowed="an existing folder, seen from where this command runs",
             do="correct the path; inside a submitted job give an absolute one",
         )
-    inputs: Sequence[str] = kind.makes if root is None and kind.makes else kind(root, processing=processing).inputs
-    inputs = tuple(input for input in chosen.recipes if stored_input(input, chosen.recipes[input]) in inputs)
+    axis_files = tuple(_axis_file(name) for name in names_of(axis, "--axis") or [])
+    opened = None if root is None and kind.makes else kind(root, processing=processing)
+    stored = kind.makes if opened is None else opened.inputs
+    recipes = chosen.recipes
     grid = make_grid(
         classifiers=names_of(classifiers, "--classifiers") or chosen.classifiers or studied_classifiers(chosen),
-        strategies=names_of(strategies, "--strategies") or chosen.strategies or list(STRATEGIES),
-        targets=names_of(targets, "--targets")
-        or chosen.targets
-        or [name for name, row in TARGETS.items() if row.by_default],
+        strategies=presets.expanded(names_of(strategies, "--strategies") or chosen.strategies or list(STRATEGIES)),
+        targets=presets.expanded(
+            names_of(targets, "--targets")
+            or chosen.targets
+            or [name for name, row in TARGETS.items() if row.by_default]
+        ),
         seeds=presets.seeds(chosen.n_seeds) if seeds is None else seeds_of(seeds),
-        inputs=inputs,
+        given=Given(
+            specs={
+                input: signal_spec(kind, input, recipes[input])
+                for input in recipes
+                if stored_input(input, recipes[input]) in stored
+            },
+            classes=tuple(name.casefold() for name in kind.emotions or kind.classes),
+            has_ratings=kind.ratings is not Dataset.ratings if opened is None else opened.ratings() is not None,
+            n_axes=max(len(axis_files), 1),
+        ),
     )
     return Request(
         preset=chosen,
@@ -120,12 +136,12 @@ def resolve(
         data_root=root,
         split=canonical_split(chosen.split if split is None else split),
         llm=resolve_llm(llm),
-        axis_file=_axis_file(axis),
+        axis_files=axis_files,
         engine=choose_engine(engine),
         out=output_folder(out, preset=chosen),
         grid=grid,
         n_paraphrases=chosen.n_paraphrases,
-        plugins=tuple(modules),
+        plugins=dict(zip(modules, loaded)),
         processing=processing,
         prepared=None if prepared is None else path_of(prepared, "--prepared"),
         execution=execution_of(mode, cells_at_once, exact=exact, gpus_per_cell=gpus_per_cell),
@@ -193,9 +209,7 @@ def output_folder(out: Word, *, preset: presets.Preset) -> Path:
     return path
 
 
-def _axis_file(axis: Word) -> Path | None:
-    if axis is None:
-        return None
+def _axis_file(axis: str) -> Path:
     path = path_of(axis, "--axis")
     if not path.is_file():
         raise BadInput(

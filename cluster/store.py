@@ -6,6 +6,7 @@ Layout of a sweep's folder:
   features/<cell_id>.parquet     mean penultimate features of the cell on test subjects, one row a clip
   modes/*.json                   how each classifier trains fastest on each kind of GPU
   .train/<cell_id>/              last epoch of a cell that trains on several devices, until it has ended
+  trained/<cell_id>.safetensors  weights of a cell that others build on
   failures/<cell_id>-<n>.parquet rows of failed attempts that were asked for again
   plans/<hash>.json              each command's grid, put if absent; the sweep is their union
 Everything random or slow stays out: a row is written once its cell has ended, never changed, never written twice.
@@ -28,7 +29,7 @@ from valence.cache import write_whole
 from valence.cell import Cell
 from valence.errors import BadInput
 
-PLAN_FORMAT = 2
+PLAN_FORMAT = 3
 """raised whenever a plan holds other things"""
 METRICS = (
     "balanced_accuracy",
@@ -60,6 +61,8 @@ SCHEMA = pa.schema(
         pa.field("seconds", pa.float64()),
         pa.field("mode", pa.string()),
         pa.field("rewrites", pa.list_(pa.string())),
+        pa.field("compared_with", pa.string()),
+        pa.field("notes", pa.list_(pa.string())),
         pa.field("cells_at_once", pa.int64()),
         pa.field("peak_memory_mb", pa.float64()),
         pa.field("device", pa.string()),
@@ -130,8 +133,22 @@ class Store:
         """True where a cell has ended, done or failed."""
         return (self.cells / f"{cell_id}.parquet").exists()
 
-    def commit(self, row: dict[str, object], artifacts: dict[str, pa.Table] | None = None) -> bool:
+    def trained_path(self, cell_id: str) -> Path:
+        """Where the weights of a cell lie, if they are kept."""
+        return self.folder / "trained" / f"{cell_id}.safetensors"
+
+    def is_ended(self, cell_id: str, *, with_weights: bool) -> bool:
+        """True where there is nothing left to do for a cell: it is committed, and its weights are kept if wanted."""
+        if not self.is_committed(cell_id):
+            return False
+        return not with_weights or self.trained_path(cell_id).exists() or bool(self.failed([cell_id]))
+
+    def commit(
+        self, row: dict[str, object], artifacts: dict[str, pa.Table] | None = None, *, weights: bytes | None = None
+    ) -> bool:
         """Commit one cell; False where another worker was first. Its artifacts are in place before its row is."""
+        if weights is not None:
+            put_if_absent(self.trained_path(str(row["cell_id"])), weights)
         for kind, table in (artifacts or {}).items():
             put_if_absent(self.folder / kind / f"{row['cell_id']}.parquet", parquet_bytes(table))
         content = parquet_bytes(pa.Table.from_pylist([row], schema=SCHEMA))

@@ -12,6 +12,7 @@ from cluster.cells import Context, choose, set_up_process, train_rows
 from cluster.grid import as_dicts, from_dict
 from cluster.packs import Pack
 from cluster.store import Store
+from valence.cell import Cell
 
 MAX_ACTOR_FAILURES = 5
 """a pack is started again when its actor or node is lost; cells that were committed by then are not run again"""
@@ -41,7 +42,7 @@ class PackTrainable(tune.Trainable):
 
     def reset_config(self, new_config: dict) -> bool:
         cells = [from_dict(fields) for fields in self._packs[new_config["pack"]]]
-        self._waiting = [cell for cell in cells if not self._store.is_committed(cell.cell_id)]
+        self._waiting = [cell for cell in cells if not self._is_ended(cell)]
         self._how: tuple[str, int] | None = None
         return True
 
@@ -51,14 +52,17 @@ class PackTrainable(tune.Trainable):
         mode, n_cells = self._how or ("eager", 1)
         group, self._waiting = self._waiting[:n_cells], self._waiting[n_cells:]
         # another driver on the same store may have been first
-        group = [cell for cell in group if not self._store.is_committed(cell.cell_id)]
+        group = [cell for cell in group if not self._is_ended(cell)]
         ended = []
-        for row, artifacts in train_rows(group, self._context, device=self._device, mode=mode) if group else ():
-            row["attempts"] = self._store.attempts(row["cell_id"]) + 1
-            self._store.commit(row, artifacts)
+        for outcome in train_rows(group, self._context, device=self._device, mode=mode) if group else ():
+            row = outcome.row | {"attempts": self._store.attempts(outcome.row["cell_id"]) + 1}
+            self._store.commit(row, outcome.artifacts, weights=outcome.weights)
             told = ("cell_id", "classifier", "status", "seconds", "balanced_accuracy")
             ended.append({name: row.get(name) for name in told})
         return {"ended": ended, "done": not self._waiting}
+
+    def _is_ended(self, cell: Cell) -> bool:
+        return self._store.is_ended(cell.cell_id, with_weights=cell.cell_id in self._context.kept)
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: committed cells are the only state."""
@@ -89,18 +93,26 @@ def run_packs(
     list of str : messages of packs whose actor was lost more often than allowed; their cells are not committed.
     """
     store = Store(Path(context.folder))
+    n_left = sum(len(pack.cells) for pack in packs)
     while packs:
-        before = len(store.committed())
+        before = n_left
         errors = _run_once(packs, context=context, gpus_per_pack=gpus_per_pack, on_cell=on_cell)
-        packs = _unfinished(packs, store.committed())
-        if packs and len(store.committed()) == before:
+        packs = _unfinished(packs, store, context.kept)
+        n_left = sum(len(pack.cells) for pack in packs)
+        if packs and n_left == before:
             return errors or [f"{len(packs)} packs ended without their cells"]
     return []
 
 
-def _unfinished(packs: Sequence[Pack], committed: set[str]) -> list[Pack]:
+def _unfinished(packs: Sequence[Pack], store: Store, kept: frozenset[str]) -> list[Pack]:
     """What is left of each pack; packs that are done are left out."""
-    left = [(pack, tuple(cell for cell in pack.cells if cell.cell_id not in committed)) for pack in packs]
+    left = [
+        (
+            pack,
+            tuple(cell for cell in pack.cells if not store.is_ended(cell.cell_id, with_weights=cell.cell_id in kept)),
+        )
+        for pack in packs
+    ]
     return [replace(pack, cells=cells) for pack, cells in left if cells]
 
 

@@ -77,7 +77,7 @@ def show_plan(options) -> int:
         )
     request = request_of(options)
     work = planned_work(request)
-    counts = Counter(classifier for classifier, *_ in request.grid.combinations)
+    counts = Counter(one.classifier for one in request.grid.combinations)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("classifier", "input", "cells", "seconds a cell", "core hours", "H200 hours"):
         table.add_column(name, justify="left" if name in ("classifier", "input") else "right")
@@ -104,10 +104,10 @@ def _plan_facts(request: Request) -> None:
     from valence.stats import minimum_detectable
 
     grid = request.grid
-    seeds = list(dict.fromkeys(seed for *_, seed in grid.combinations))
+    seeds = grid.seeds
     console.print(f"\n{len(grid.combinations)} cells; targets: {', '.join(sorted(grid.targets)) or 'none'}")
     console.print(f"seeds: {', '.join(map(str, seeds))}; split: {request.split}; preset: {request.preset.name}")
-    tested = {strategy for _, strategy, target, *_ in grid.combinations if target == "vaxis"}
+    tested = {one.dose for one in grid.combinations if one.target == "vaxis"}
     family = max(len(tested), 1)
     if len(seeds) > 1:
         alone, holm = (number(minimum_detectable(len(seeds), family_size=size), ".4f") for size in (1, family))

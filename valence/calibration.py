@@ -8,6 +8,8 @@ import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import torch
@@ -64,6 +66,7 @@ def calibrate(
     *,
     device: str,
     rewrites: bool = True,
+    earlier: Mapping[str, Path] = MappingProxyType({}),
     modes: Sequence[str] = TOGETHER,
     sizes: Sequence[int] = SIZES,
 ) -> Choice:
@@ -72,6 +75,7 @@ def calibrate(
     Parameters
     ----------
     cells : those to be trained, one or more; a larger group repeats them.
+    earlier : see valence.packing.train_group.
     modes : of valence.packing, tried beside eager training; "compiled" takes minutes to try, so it must be asked for.
     """
     data = resident(prepared, split, de_normalisation=recipe.de_normalisation, device=device)
@@ -83,7 +87,9 @@ def calibrate(
             if mode not in TOGETHER and size > 1:
                 break
             group = list(itertools.islice(itertools.cycle(cells), size))
-            trial, loss = _try(group, prepared, recipe, targets, data, mode=mode, rewrites=rewrites, wanted=wanted)
+            trial, loss = _try(
+                group, prepared, recipe, targets, data, earlier, mode=mode, rewrites=rewrites, wanted=wanted
+            )
             trials.append(trial)
             if mode == "eager":
                 wanted = loss
@@ -103,6 +109,7 @@ def _try(
     recipe: Recipe,
     targets: Mapping[str, Target | None],
     data: Resident,
+    earlier: Mapping[str, Path],
     *,
     mode: str,
     rewrites: bool,
@@ -113,7 +120,10 @@ def _try(
     release_memory(device)
     speed, loss, problem = 0.0, None, ""
     try:
-        runs = [MODES[mode](cell, prepared, recipe, targets[cell.cell_id], data, rewrites=rewrites) for cell in cells]
+        runs = []
+        for cell in cells:
+            own = (cell, prepared, recipe, targets[cell.cell_id], data)
+            runs.append(MODES[mode](*own, rewrites=rewrites, earlier=earlier.get(cell.cell_id)))
         advancing = [BatchedRuns(runs)] if mode == "batched" else runs
         _advance(advancing, WARM_STEPS)
         _now(device)  # waits for the cells' own streams

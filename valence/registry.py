@@ -1,22 +1,19 @@
 """Plug-ins: one file registers one thing by name; mappings by name come out.
 
 A registry lists the modules of its package and imports them on first use, so a new file is found without any other
-edit. Outside packages join through the entry-point group `valence.plugins` or `load_plugin`.
+edit. Outside packages join through the entry-point group `valence.plugins`, a user's files through valence.plugins.
 """
 
-import ast
 import difflib
 import hashlib
 import importlib
 import importlib.metadata
-import inspect
 import pkgutil
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Generic, TypeVar
 
 from valence.errors import BadInput
+from valence.plugins import own_files
 
 T = TypeVar("T")
 ENTRY_POINTS = "valence.plugins"
@@ -71,7 +68,7 @@ class Registry(Mapping[str, T], Generic[T]):
         source = self._sources[name]
         if source.split(".")[0] == "valence":
             return ""
-        files = _own_files(source)
+        files = own_files(source)
         if not files:
             return ""
         content = hashlib.sha256(files[0].read_bytes())
@@ -107,39 +104,6 @@ class Registry(Mapping[str, T], Generic[T]):
         _load_entry_points()
 
 
-def _own_files(module: str) -> list[Path]:
-    """The file of a module, first, and those in or below its folder that it imports, directly or through others."""
-    first = inspect.getsourcefile(sys.modules[module])
-    if first is None:
-        return []
-    folder, found, waiting = Path(first).resolve().parent, [], [Path(first).resolve()]
-    while waiting:
-        file = waiting.pop(0)
-        if file in found:
-            continue
-        found.append(file)
-        for name in _imported(
-            ast.parse(file.read_text(encoding="utf-8")), package=sys.modules[module].__package__ or ""
-        ):
-            loaded = getattr(sys.modules.get(name), "__file__", None)
-            ours = name.split(".")[0] in ("valence", "cluster", "jobs")
-            if loaded and not ours and Path(loaded).resolve().is_relative_to(folder) and "site-packages" not in loaded:
-                waiting.append(Path(loaded).resolve())
-    return [found[0], *sorted(found[1:])]
-
-
-def _imported(tree: ast.AST, *, package: str) -> list[str]:
-    """Names of modules that a file may import."""
-    names: list[str] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = ".".join(filter(None, (package if node.level else "", node.module or "")))
-            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-    return names
-
-
 def unknown_name(kind: str, name: str, known: Mapping[str, object] | list[str]) -> BadInput:
     """The error for a name that is not there, with close matches first."""
     names = sorted(known, key=str.lower)
@@ -150,19 +114,6 @@ def unknown_name(kind: str, name: str, known: Mapping[str, object] | list[str]) 
         allowed=", ".join(names) or "none is registered",
         do=f"did you mean {' or '.join(close)}?" if close else "take a name from the list",
     )
-
-
-def load_plugin(module: str) -> None:
-    """Import a user's plug-in module, given by dotted name. Raises BadInput where it cannot be imported."""
-    try:
-        importlib.import_module(module)
-    except Exception as error:
-        missing = isinstance(error, ModuleNotFoundError) and error.name in (module, module.split(".")[0])
-        raise BadInput(
-            f"plug-in {module}: " + ("no such module" if missing else f"{type(error).__name__}: {error}"),
-            allowed="a Python module, by dotted name, that can be imported from here",
-            do="put the folder that holds it on PYTHONPATH" if missing else f"correct it: python -c 'import {module}'",
-        ) from error
 
 
 def _load_entry_points() -> None:

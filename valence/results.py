@@ -43,6 +43,8 @@ class Result:
     """state of the classifier at the best epoch, on its device"""
     rewrites: tuple[str, ...] = ()
     """what was computed in a faster order, see valence.rewrites"""
+    notes: tuple[str, ...] = ()
+    """what the strategy has to say of this cell, in words"""
 
 
 def predict(model: nn.Module, forward, data: Resident, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
@@ -68,6 +70,7 @@ def result_of(
     mode: str,
     rewrites: tuple[str, ...],
     weights: Mapping[str, torch.Tensor],
+    notes: tuple[str, ...],
 ) -> Result:
     """The result of a cell from what it says about the test samples.
 
@@ -99,4 +102,5 @@ def result_of(
         mode=mode,
         rewrites=rewrites,
         weights=weights,
+        notes=notes,
     )

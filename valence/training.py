@@ -149,6 +149,7 @@ class CellRun:
             mode=self.mode,
             rewrites=self.rewrites,
             weights=self._best[1],
+            notes=self.strategy.notes,
         )
 
     def _train(self) -> Iterator[bool]:

@@ -17,7 +17,7 @@ from tests.valence.test_data_parallel import in_processes
 from valence.classifiers import CLASSIFIERS
 from valence.data_parallel import DataParallelRun
 from valence.errors import BadInput
-from valence.registry import load_plugin
+from valence.plugins import load_plugin
 from valence.resident import resident
 from valence.strategies import STRATEGIES
 from valence.training import train_cell

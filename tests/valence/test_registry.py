@@ -5,7 +5,8 @@ import sys
 import pytest
 
 from valence.errors import BadInput
-from valence.registry import Registry, load_plugin, unknown_name
+from valence.plugins import load_plugin
+from valence.registry import Registry, unknown_name
 
 
 @pytest.fixture

@@ -74,18 +74,22 @@ class Strategy(nn.Module):
     """default strength"""
     weighted: ClassVar[bool] = True
     """whether lambda_ scales its loss; where not, no other lambda_ and no gradient matching can be asked for"""
+    replaces_entropy: ClassVar[bool] = False
+    """whether its loss takes the place of cross-entropy, so that without it nothing would be trained"""
     baseline: ClassVar[str] = "none"
     """the strategy that it is compared with: trained as long, on the same weights, without this loss"""
     earlier: ClassVar[Earlier | None] = None
     reads_input: ClassVar[bool] = False
     """whether it looks at windows as they are: Batch.x, or a second look; those of a classifier whose fixed filters are
     applied to the data once are filtered ones otherwise"""
-    reads_inside: ClassVar[bool] = False
+    reads_inside: bool = False
     """whether it looks at layers inside the classifier, which then are computed as their authors wrote them"""
     formula: ClassVar[str] = ""
     source: ClassVar[str] = ""
     tap_paths: tuple[str, ...] = ()
     """dotted paths of the classifier's last layers, whose inputs are the features; there before `wrap`"""
+    notes: tuple[str, ...] = ()
+    """what a reader of this cell's result should know, in words; set in `prepare`"""
     earlier_logits: torch.Tensor
     """float, (n_samples, n_outputs), of the earlier cell in evaluation mode; there before `prepare` where
     `earlier.use` is "logits" """

@@ -1,0 +1,96 @@
+"""Cells that wait to committed ones: what is to be trained, in what order, in which packs, on what devices."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cluster.cells import Context
+from cluster.cost import predict
+from cluster.data import Data, planned_work
+from cluster.data_parallel import devices_by_cell, run_cells
+from cluster.grid import depth, earlier_cell
+from cluster.listener import Listener
+from cluster.packs import make_packs
+from cluster.request import Request
+from cluster.session import Session
+from cluster.store import Store, put_if_absent
+from cluster.sweep import run_packs
+from valence.cell import Cell, canonical_hash
+from valence.classifiers import CLASSIFIERS
+from valence.packing import check_mode
+from valence.plugins import is_file_word, own_files
+from valence.targets import Target
+
+
+def train(
+    request: Request,
+    store: Store,
+    data: Data,
+    targets: Mapping[tuple[str, int], Target],
+    weights: Mapping[str, Path],
+    waiting: list[Cell],
+    session: Session,
+    listener: Listener,
+    *,
+    n_committed: int,
+) -> list[str]:
+    """Train cells on the session's cluster; messages of packs that were given up."""
+    recipes = request.preset.recipes
+    several = devices_by_cell(waiting, request.execution, session)
+    how = request.execution
+    if how.mode != "auto":
+        check_mode(how.mode, "cuda" if session.n_gpus else "cpu")
+    costs = predict(
+        waiting,
+        work=planned_work(request),
+        rows=store.rows(),
+        device="cuda" if session.n_gpus else "cpu",
+        mode=None if how.mode == "auto" else how.mode,
+        rewrites=how.rewrites,
+    )
+    seconds = {cell_id: cost.seconds for cell_id, cost in costs.items()}
+    earlier = [earlier_cell(cell) for cell in waiting]
+    context = Context(
+        folder=str(store.folder.resolve()),
+        prepared=data.prepared,
+        splits=data.splits,
+        recipes={recipe.hash: recipe for recipe in recipes.values()},
+        inputs={name: CLASSIFIERS[name].input for name in request.grid.classifiers},
+        targets=targets,
+        kept=frozenset(cell.cell_id for cell in earlier if cell is not None),
+        weights={classifier: str(folder.resolve()) for classifier, folder in weights.items()},
+        execution=request.execution,
+        plugins=tuple(kept_plugin(word, name, store) for word, name in request.plugins.items()),
+    )
+    predicted = sum(seconds.values()) / session.n_slots
+    listener.cells_begin(n_cells=n_committed + len(waiting), n_committed=n_committed, predicted_s=predicted)
+    try:
+        gpus, lost = 1.0 if session.n_gpus else 0.0, list[str]()
+        for wave in waves(waiting):  # a cell's earlier one is committed before it is asked for
+            packs = make_packs([cell for cell in wave if cell not in several], seconds, n_slots=session.n_slots)
+            lost += run_packs(packs, context=context, gpus_per_pack=gpus, on_cell=listener.cell)
+            together = {cell: several[cell] for cell in wave if cell in several}
+            lost += run_cells(together, context=context, session=session, on_cell=listener.cell)
+        return lost
+    finally:
+        listener.cells_end()
+
+
+def kept_plugin(word: str, name: str, store: Store) -> str:
+    """A plug-in as the nodes of a cluster find it: a user's file, with those it imports, lies in the sweep's folder."""
+    if not is_file_word(word):
+        return word
+    first, *others = own_files(name)
+    contents = {file.relative_to(first.parent).as_posix(): file.read_bytes() for file in (first, *others)}
+    digest = canonical_hash({path: content.hex() for path, content in contents.items()})
+    folder = store.folder.resolve() / "plugins" / digest
+    for path, content in contents.items():
+        put_if_absent(folder / path, content)
+    return str(folder / first.name)
+
+
+def waves(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Cells in their order, those that build on others after these."""
+    found: dict[int, list[Cell]] = {}
+    for cell in cells:
+        found.setdefault(depth(cell), []).append(cell)
+    return [found[level] for level in sorted(found)]
