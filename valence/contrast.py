@@ -18,7 +18,12 @@ N_DIMS = 128
 
 
 class SoftSupcon(Strategy):
-    """Base of supervised contrastive losses whose weights fall with the distance of target values."""
+    """Base of supervised contrastive losses whose weights fall with the distance of target values.
+
+    Parameters
+    ----------
+    temperature : τ, above 0.
+    """
 
     name: ClassVar[str]
     family = "contrastive"

@@ -28,8 +28,10 @@ class ClassGeometry(Strategy):
     family = "representational similarity"
 
     def prepare_means(self, n_classes: int, n_features: int) -> None:
-        """Make the running class means."""
+        """Make the running class means, and note where features are too narrow for any geometry of so many classes."""
         self.means = ClassMeans(n_classes, n_features)
+        if n_features < n_classes:
+            self.notes = (f"features of width {n_features} give the means of {n_classes} classes that rank at most",)
 
     def compare(self, means: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """The loss of class means (n_classes, n_features), weights (n_classes,) 1 for a known class; a scalar."""
@@ -61,6 +63,7 @@ class DistanceCorrelation(ClassGeometry):
             self.register_buffer(name, value)
 
     def compare(self, means: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        means = centred_to_unit(means, weights)  # so that means which differ by rounding alone have no distances
         difference = means[self.rows] - means[self.columns]
         distances = (difference.square().sum(1) + 1e-12).sqrt()  # the root has no gradient at 0
         return 1 - pearson(distances, self.wanted, weights[self.rows] * weights[self.columns])

@@ -1,8 +1,8 @@
 """Contrast by rank: of two samples, the one whose target value is nearer should be nearer in the projection.
 
 Formula: L = -1/(N·(N-1)) Σ_i Σ_{j≠i} log( exp(s_ij/τ) / Σ_{k≠i: |a_i - a_k| ≥ |a_i - a_j|} exp(s_ik/τ) ), with
-s_ij = -‖z_i - z_j‖₂, a_i the target value of sample i's clip, τ = 2, z the L2-normed projection of h into 128
-dimensions.
+s_ij = -‖z_i - z_j‖₂, a_i the target value of sample i's clip, τ = 2 (option `temperature`), z the L2-normed
+projection of h into 128 dimensions.
 Source: Zha, Cao, Son, Yang & Katabi 2023, Rank-N-Contrast: learning continuous representations for regression (s, τ).
 Deviations: the paper takes the encoder's features themselves, which its second stage reads; here z, whose scale does
 not depend on the classifier, and whose distances are 2 at most: exp(s/τ) spans a factor of e. Distances of target
@@ -20,7 +20,12 @@ from valence.strategies import STRATEGIES, Batch, Strategy, constant_target, nee
 
 @STRATEGIES.register("rank_n_contrast")
 class RankNContrast(Strategy):
-    """Contrastive loss over the order of distances between target values."""
+    """Contrastive loss over the order of distances between target values.
+
+    Parameters
+    ----------
+    temperature : τ, above 0.
+    """
 
     family = "contrastive"
     kind = "values"
