@@ -41,6 +41,8 @@ class PretrainFinetune(ValueRegression):
         self.reads_inside = frozen  # type: ignore[misc]
         self.stage = 1
         """a plain number: a captured step is captured anew where it changes"""
+        self.first_task_epoch = 0
+        """what was validated before was not trained on the task yet"""
         self._standing: list[nn.Module] = []
         """normalisations whose running statistics stand still in a frozen stage 2"""
 
@@ -56,7 +58,8 @@ class PretrainFinetune(ValueRegression):
         self._standing = [part for part in model.modules() if _has_statistics(part) and id(part) not in last]
 
     def on_epoch(self, epoch: int, n_epochs: int) -> None:
-        self.stage = 1 if epoch < epochs_of_first_stage(self.share, n_epochs) else 2
+        self.first_task_epoch = epochs_of_first_stage(self.share, n_epochs)
+        self.stage = 1 if epoch < self.first_task_epoch else 2
         if self.stage == 2:
             for norm in self._standing:
                 norm.eval()
