@@ -87,6 +87,18 @@ def test_supcon_against_a_double_loop(name, options):
     assert got == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("name", ["supcon_clip", "supcon_class"])
+def test_supcon_leaves_out_samples_that_are_like_no_other(name):
+    """One sample at one end of the values, the others at the other end: its weights are 0."""
+    values, labels = world.target().class_values, world.CLASS_OF_CLIP
+    low, high = (np.flatnonzero(labels == label)[0] for label in (values.argmin(), values.argmax()))
+    strategy, (_, features) = prepared(name), sample(5)
+    batch = batch_of(np.array([high, high, low, high, high]))
+    got = loss_of(strategy, batch, features).item()
+    expected = naive_supcon(projected(strategy, features), values[batch.labels.numpy()], np.ptp(values), 0.07)
+    assert got == pytest.approx(expected, rel=1e-6)
+
+
 def test_supcon_of_classes_and_of_clips_differ_by_what_clips_say():
     batch, features = sample()
     plain, finer = world.target(), finer_target()

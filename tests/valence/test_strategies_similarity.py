@@ -226,4 +226,6 @@ def test_polar_factor_against_singular_vectors():
     np.testing.assert_allclose(factor, u[:, :6] @ v[:, :6].T, atol=1e-8)
     small = polar_factor(torch.tensor((u[:, :5] * values[:5] / 100) @ v[:, :5].T)).numpy()  # the largest need not be 1
     np.testing.assert_allclose(small, u[:, :5] @ v[:, :5].T, atol=1e-8)
-    assert not polar_factor(torch.zeros(3, 4)).any()
+    empty = polar_factor(torch.zeros(3, 4, requires_grad=True))
+    assert not empty.any()
+    assert not empty.requires_grad
