@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from valence.stats import MIN_TEST_SUBJECTS, exact_floor
-from valence.stats.verdict import CONFIRMATORY
+from valence.stats.contrasts import CONFIRMATORY
 
 VERDICTS = ("helps", "hurts", "equivalent", "undecided")
 

@@ -19,12 +19,25 @@ def difference_table(random, n_seeds, n_subjects, *, delta=0.0, seeds=0.0, subje
     )
 
 
-def cell(*, classifier, strategy, target, lambda_, seed, accuracies, subjects, error=None):
+def cell(
+    *,
+    classifier,
+    strategy,
+    target,
+    lambda_,
+    seed,
+    accuracies,
+    subjects,
+    options="",
+    gradient_match=0.0,
+    compared_with="none",
+    error=None,
+):
     """One row as the store returns it."""
     failed = error is not None
     mean = None if failed else float(np.mean(accuracies))
     return {
-        "cell_id": f"{classifier}-{strategy}-{target}-{seed}",
+        "cell_id": f"{classifier}-{strategy}-{options}-{lambda_:g}-{gradient_match:g}-{target}-{seed}",
         "dataset": "simulated",
         "dataset_hash": "0123456789abcdef",
         "split": "cohort-balanced:0",
@@ -33,8 +46,11 @@ def cell(*, classifier, strategy, target, lambda_, seed, accuracies, subjects, e
         "recipe_hash": "01234567",
         "strategy": strategy,
         "target": target,
-        "axis": AXIS if target.startswith(("vaxis", "permuted")) else "",
+        "axis": AXIS if target.startswith(("vaxis", "permuted", "detached")) else "",
         "lambda_": lambda_,
+        "options": options,
+        "gradient_match": gradient_match,
+        "compared_with": compared_with,
         "seed": seed,
         "plugins": "",
         "science": 1,
@@ -65,35 +81,47 @@ def results_table(
     effects=None,
     spread=None,
     failures=None,
+    matched=None,
     random_state=0,
 ):
     """A whole sweep.
 
+    strategies: {name: lambda_}, or rows (name, lambda_, options, gradient_match);
     effects: {(classifier, strategy, target): true difference}; spread: sds as in `difference_table`;
-    failures: {(classifier, strategy, target, seed): error}.
+    failures: {(classifier, strategy, target, seed): error};
+    matched: {strategy: the one that it is compared with}, which gets cells without a target, too.
     """
     random = np.random.default_rng(random_state)
     spread = {"seeds": 0.006, "subjects": 0.004, "noise": 0.02} if spread is None else spread
     subjects = [f"sub{number:03d}" for number in range(n_subjects)]
-    rows = []
+    rows, matched = [], matched or {}
+    doses = strategies
+    if isinstance(strategies, dict):
+        doses = [(name, lambda_, "", 0.0) for name, lambda_ in strategies.items()]
+    planned = [(name, "none", 0.0, "", 0.0) for name in ("none", *sorted(set(matched.values())))]
+    planned += [(name, target, *dose) for name, *dose in doses for target in targets]
     for classifier in classifiers:
         person = random.normal(0, 0.06, (1, n_subjects))
-        baseline = (
-            CLASSIFIERS[classifier] + person + difference_table(random, n_seeds, n_subjects, seeds=0.01, noise=0.03)
-        )
-        planned = [("none", "none", 0.0)]
-        planned += [(strategy, target, strategies[strategy]) for strategy in strategies for target in targets]
-        for strategy, target, lambda_ in planned:
-            accuracies = baseline
-            if strategy != "none":
+        known = {}
+        for strategy, target, lambda_, options, ratio in planned:
+            if strategy == "none":
+                luck = difference_table(random, n_seeds, n_subjects, seeds=0.01, noise=0.03)
+                accuracies = known["none"] = CLASSIFIERS[classifier] + person + luck
+            else:
                 delta = (effects or {}).get((classifier, strategy, target), 0.0)
-                accuracies = baseline + difference_table(random, n_seeds, n_subjects, delta=delta, **spread)
+                drawn = difference_table(random, n_seeds, n_subjects, delta=delta, **spread)
+                accuracies = known[matched.get(strategy, "none")] + drawn
+            if target == "none":
+                known[strategy] = accuracies
             rows += [
                 cell(
                     classifier=classifier,
                     strategy=strategy,
                     target=target,
                     lambda_=lambda_,
+                    options=options,
+                    gradient_match=ratio,
+                    compared_with=matched.get(strategy, "none"),
                     seed=seed,
                     accuracies=accuracies[seed],
                     subjects=subjects,

@@ -12,14 +12,22 @@ from valence.errors import BadInput
 
 BLOCK = ("dataset", "split", "classifier", "recipe", "dataset_hash", "recipe_hash", "science")
 """arms are compared within these"""
-ARM = ("strategy", "target", "lambda_", "axis", "plugins")
+ARM = ("strategy", "target", "lambda_", "options", "gradient_match", "axis", "plugins")
 REQUIRED = (
     *("dataset", "split", "classifier", "recipe", "strategy", "target", "lambda_", "seed", "status"),
     *("test_subjects", "subject_balanced_accuracy"),
 )
+OPTIONAL: dict[str, str | int | float] = {
+    **{"dataset_hash": "", "recipe_hash": "", "science": 0, "axis": "", "plugins": ""},
+    **{"options": "", "gradient_match": 0.0},
+}
+"""columns that a table may lack, or have nulls in, and what then stands there"""
 BASELINE = "none"
-"""the strategy that everything is compared with"""
-AXIS_TARGET = "vaxis"
+"""the strategy without any alignment"""
+COMPARED_WITH = "compared_with"
+"""optional column: the strategy that a row's strategy is compared with, its matched baseline"""
+NO_TARGET = "none"
+AXIS_TARGET, DETACHED = "vaxis", "detached"
 _CONTROL = re.compile(r"(permuted|random)(_\d+)?")
 
 
@@ -29,6 +37,8 @@ class ArmKey(NamedTuple):
     strategy: str
     target: str
     lambda_: float
+    options: str
+    gradient_match: float
     axis: str
     plugins: str
 
@@ -43,10 +53,14 @@ class Arm:
 
 
 def role(target: str) -> str:
-    """ "axis" for the LLM axis, "control" for a target of the same form without its content, else "other"."""
-    if target == AXIS_TARGET:
-        return "axis"
-    return "control" if _CONTROL.fullmatch(target) else "other"
+    """What a target is for.
+
+    "axis", the LLM axis; "control", a target of the same form without its content; "detached", the axis whose gradient
+    is stopped; "other", any other target; "none" where there is none.
+    """
+    if _CONTROL.fullmatch(target):
+        return "control"
+    return {AXIS_TARGET: "axis", DETACHED: "detached", NO_TARGET: "none"}.get(target, "other")
 
 
 def control_kind(target: str) -> str:
@@ -66,11 +80,35 @@ def checked(rows: pd.DataFrame) -> pd.DataFrame:
             allowed=f"a table with {', '.join(REQUIRED)}",
             do="give the rows as the store returns them",
         )
-    optional: dict[str, str | int] = {"dataset_hash": "", "recipe_hash": "", "science": 0, "axis": "", "plugins": ""}
     filled = rows.copy(deep=False)
-    for name, value in optional.items():
+    for name, value in OPTIONAL.items():
         filled[name] = filled[name].fillna(value) if name in filled else value
+    if COMPARED_WITH not in filled:
+        filled[COMPARED_WITH] = None
     return filled
+
+
+def matched_baselines(block: pd.DataFrame) -> dict[str, str]:
+    """Strategy to the one that it is compared with; `none` where no row says another.
+
+    Raises BadInput where the rows of a strategy name two.
+    """
+    found: dict[str, str] = {}
+    for strategy, cells in block.groupby("strategy", sort=True):
+        named = sorted(set(cells[COMPARED_WITH].dropna().astype(str)) - {""})
+        if len(named) > 1:
+            raise BadInput(
+                f"{block_name(block)}: cells of {strategy} are compared with {' and with '.join(named)}",
+                allowed=f"one strategy in the column {COMPARED_WITH} for all cells of a strategy",
+                do="train the cells of the other again",
+            )
+        found[str(strategy)] = named[0] if named else BASELINE
+    return found
+
+
+def block_name(block: pd.DataFrame) -> str:
+    """The classifier and what it was trained on, for messages."""
+    return "{classifier} on {dataset}, split {split}, recipe {recipe}".format(**block.iloc[0])
 
 
 def arms(block: pd.DataFrame) -> dict[ArmKey, Arm]:
@@ -80,8 +118,10 @@ def arms(block: pd.DataFrame) -> dict[ArmKey, Arm]:
 
 
 def _key(values: tuple) -> ArmKey:
-    strategy, target, lambda_, axis, plugins = values
-    return ArmKey(str(strategy), str(target), float(lambda_), str(axis), str(plugins))
+    strategy, target, lambda_, options, gradient_match, axis, plugins = values
+    return ArmKey(
+        str(strategy), str(target), float(lambda_), str(options), float(gradient_match), str(axis), str(plugins)
+    )
 
 
 def _arm(cells: pd.DataFrame, key: ArmKey) -> Arm:
@@ -99,8 +139,11 @@ def _arm(cells: pd.DataFrame, key: ArmKey) -> Arm:
         seed: _by_subject(cell) if is_done else {}
         for seed, cell, is_done in zip(seeds, _cells(cells), done, strict=True)
     }
-    table = pd.DataFrame.from_dict(values, orient="index", dtype=float).reindex(sorted(values))
-    return Arm(table=table[sorted(table.columns)], n_failed=int((~done).sum()))
+    # by hand: pandas takes ten times as long for tables as small, and there are thousands
+    subjects = sorted(set().union(*values.values()))
+    numbers = [[values[seed].get(subject, np.nan) for subject in subjects] for seed in sorted(values)]
+    table = pd.DataFrame(np.array(numbers, dtype=float), index=sorted(values), columns=subjects)
+    return Arm(table=table, n_failed=int((~done).sum()))
 
 
 def _cells(cells: pd.DataFrame) -> list[tuple[object, object]]:

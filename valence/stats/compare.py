@@ -1,19 +1,17 @@
 """The results table to verdicts: every strategy and target against its baseline, content against structure."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 
-from valence.errors import BadInput
-from valence.stats.arms import AXIS_TARGET, BASELINE, BLOCK, Arm, ArmKey, arms, checked, control_kind, role
+from valence.stats.arms import BLOCK, arms, block_name, checked, matched_baselines
+from valence.stats.contrasts import Contrast, contrasts
 from valence.stats.paired import pair, sign_flip, two_way_interval, two_way_variance
 from valence.stats.power import exact_floor
 from valence.stats.verdict import adjusted, judged
 
 COLUMNS = (
-    *("dataset", "split", "classifier", "recipe", "strategy", "target", "lambda_", "comparison", "against"),
+    *("dataset", "split", "classifier", "recipe", "strategy", "target", "lambda_", "options", "gradient_match"),
+    *("comparison", "against"),
     *("verdict", "delta", "ci_low", "ci_high", "ci90_low", "ci90_high", "p", "p_holm", "p_bh", "p_subjects", "p_floor"),
     *("mde", "seeds_needed", "n_seeds", "n_subjects", "n_missing", "n_failed", "sd_seeds", "sd_subjects", "baseline"),
     *("family", "family_size", "exploratory_size", "alpha", "equivalence", "n_bootstrap"),
@@ -21,21 +19,8 @@ COLUMNS = (
 )
 ESTIMATED = (
     *("delta", "ci_low", "ci_high", "ci90_low", "ci90_high", "p", "p_holm", "p_bh", "p_subjects", "p_floor", "mde"),
-    *("sd_seeds", "sd_subjects", "baseline", "lambda_"),
+    *("sd_seeds", "sd_subjects", "baseline", "lambda_", "gradient_match"),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contrast:
-    """One comparison before it is computed: two tables of seeds x subjects, and what to call it."""
-
-    comparison: str
-    """"baseline" (target against none), "content" (axis against its controls), "structure" (controls against none)"""
-    key: ArmKey
-    against: str
-    arm: pd.DataFrame
-    reference: pd.DataFrame
-    n_failed: int
 
 
 def compare(
@@ -63,16 +48,17 @@ def compare(
 
     Returns
     -------
-    One row a (dataset, split, classifier, recipe, strategy, target, lambda_, comparison), sorted:
-    delta, ci_low and ci_high (95 %), ci90_low and ci90_high (equivalence asks that these lie within the bounds); p with
-    its smallest reachable value p_floor, p_subjects (the same test flipping subjects), p_holm (within `family`, the
-    comparisons of one kind of one classifier), p_bh (over all classifiers, exploratory); verdict; mde (smallest true
-    difference found with 80 % power at these seeds, their spread and this family; null where the floor or too few test
-    subjects forbid any); seeds_needed (only where undecided; null there means that test subjects are the limit, not
-    seeds); n_seeds, n_subjects, n_missing (seeds not paired), n_failed (failed cells); sd_seeds (of the difference
-    between seeds, mean over subjects) and sd_subjects (between subjects, beyond noise); baseline (mean balanced
-    accuracy of `none` over the same seeds and subjects). In "structure" and "content", permuted and random weigh the
-    same however many draws there are of each.
+    One row a (dataset, split, classifier, recipe, strategy, target, lambda_, options, gradient_match, comparison),
+    sorted: against (the matched baseline, `none` but for strategies whose rows name another in `compared_with`; or the
+    controls); delta, ci_low and ci_high (95 %), ci90_low and ci90_high (equivalence asks that these lie within the
+    bounds); p with its smallest reachable value p_floor, p_subjects (the same test flipping subjects), p_holm (within
+    `family`, the comparisons of one kind of one classifier), p_bh (over all classifiers, exploratory); verdict; mde
+    (smallest true difference found with 80 % power at these seeds, their spread and this family; null where the floor
+    or too few test subjects forbid any); seeds_needed (only where undecided; null there means that test subjects are
+    the limit, not seeds); n_seeds, n_subjects, n_missing (seeds not paired), n_failed (failed cells); sd_seeds (of the
+    difference between seeds, mean over subjects) and sd_subjects (between subjects, beyond noise); baseline (mean
+    balanced accuracy of the matched baseline over the same seeds and subjects). In "structure" and "content", permuted
+    and random weigh the same however many draws there are of each.
 
     Verdicts: "helps" or "hurts" where p_holm < alpha and the interval excludes 0; else "equivalent" where the 90 %
     interval lies within the bounds; else "undecided". With fewer than MIN_TEST_SUBJECTS test subjects always
@@ -80,107 +66,34 @@ def compare(
 
     Raises
     ------
-    BadInput : a column is missing, a classifier has no baseline, or a cell appears twice.
+    BadInput : a column is missing, a strategy has no baseline, or a cell appears twice.
     """
     rows = checked(rows)
     found: list[dict[str, object]] = []
     for values, block in rows.groupby(list(BLOCK), dropna=False, sort=True):
-        block_arms = arms(block)
-        baseline = _baseline(block_arms, block)
+        compared = contrasts(arms(block), matched_baselines(block), name=block_name(block))
         identity = dict(zip(BLOCK, values, strict=True))
-        found += [
-            identity | _estimate(contrast, baseline.table, n_bootstrap, seed)
-            for contrast in _contrasts(block_arms, baseline)
-        ]
-    table = pd.DataFrame(found).reindex(columns=list(COLUMNS)).astype(dict.fromkeys(ESTIMATED, float))
+        found += [identity | _estimate(contrast, n_bootstrap, seed) for contrast in compared]
+    table = pd.DataFrame(found).reindex(columns=[*COLUMNS, "kind"]).astype(dict.fromkeys(ESTIMATED, float))
     table = table.assign(alpha=alpha, equivalence=equivalence, n_bootstrap=n_bootstrap)
-    return judged(adjusted(table, declared=family_size or 0)).reset_index(drop=True)
+    return judged(adjusted(table, declared=family_size or 0))[list(COLUMNS)].reset_index(drop=True)
 
 
-def _baseline(block_arms: dict[ArmKey, Arm], block: pd.DataFrame) -> Arm:
-    baselines = [arm for key, arm in block_arms.items() if key.strategy == BASELINE]
-    name = "{classifier} on {dataset}, split {split}, recipe {recipe}".format(**block.iloc[0])
-    if len(baselines) != 1:
-        raise BadInput(
-            f"{name}, has {len(baselines)} baselines",
-            allowed=f"cells with one set-up of the strategy {BASELINE!r} beside every other strategy",
-            do=f"run the strategy {BASELINE!r} for this classifier with the same seeds, or leave the classifier out",
-        )
-    return baselines[0]
-
-
-def _contrasts(block_arms: dict[ArmKey, Arm], baseline: Arm) -> Iterator[Contrast]:
-    tested = {key: arm for key, arm in block_arms.items() if key.strategy != BASELINE}
-    for key, arm in tested.items():
-        yield Contrast(
-            comparison="baseline",
-            key=key,
-            against=BASELINE,
-            arm=arm.table,
-            reference=baseline.table,
-            n_failed=arm.n_failed + baseline.n_failed,
-        )
-    groups = {key._replace(target="") for key in tested if role(key.target) != "other"}
-    with_axis = {group._replace(axis="") for group in groups if group.axis}
-    for group in sorted(group for group in groups if group.axis or group not in with_axis):
-        yield from _content_and_structure(group, tested, baseline)
-
-
-def _content_and_structure(group: ArmKey, tested: dict[ArmKey, Arm], baseline: Arm) -> Iterator[Contrast]:
-    """The two contrasts of one strategy, strength and axis. Controls that need no axis serve every axis."""
-    controls = {
-        key: arm
-        for key, arm in tested.items()
-        if role(key.target) == "control"
-        and key.axis in (group.axis, "")
-        and key._replace(target="", axis=group.axis) == group
-    }
-    if not controls:
-        return
-    names = ", ".join(key.target for key in controls)
-    mean = _control_mean(controls)
-    failed = sum(arm.n_failed for arm in controls.values())
-    yield Contrast(
-        comparison="structure",
-        key=group._replace(target=names),
-        against=BASELINE,
-        arm=mean,
-        reference=baseline.table,
-        n_failed=failed + baseline.n_failed,
-    )
-    axis = tested.get(group._replace(target=AXIS_TARGET))
-    if axis is not None:
-        yield Contrast(
-            comparison="content",
-            key=group._replace(target=AXIS_TARGET),
-            against=names,
-            arm=axis.table,
-            reference=mean,
-            n_failed=failed + axis.n_failed,
-        )
-
-
-def _control_mean(controls: dict[ArmKey, Arm]) -> pd.DataFrame:
-    """Seeds x subjects, mean over draws, then over kinds; NaN wherever one of them is missing."""
-    kinds: dict[str, list[pd.DataFrame]] = {}
-    for key, arm in controls.items():
-        kinds.setdefault(control_kind(key.target), []).append(arm.table)
-    means = [sum(tables[1:], start=tables[0]) / len(tables) for tables in kinds.values()]
-    return sum(means[1:], start=means[0]) / len(means)
-
-
-def _estimate(contrast: Contrast, baseline: pd.DataFrame, n_bootstrap: int, seed: int) -> dict[str, object]:
+def _estimate(contrast: Contrast, n_bootstrap: int, seed: int) -> dict[str, object]:
     paired = pair(contrast.arm, contrast.reference)
-    same = baseline.reindex(index=list(paired.seeds), columns=list(paired.subjects)).to_numpy(dtype=float)
+    same = contrast.baseline
+    if (tuple(same.index), tuple(same.columns)) != (paired.seeds, paired.subjects):
+        same = same.reindex(index=list(paired.seeds), columns=list(paired.subjects))
     return contrast.key._asdict() | {
         "comparison": contrast.comparison,
+        "kind": contrast.kind,
         "against": contrast.against,
         "n_seeds": paired.n_seeds,
         "n_subjects": paired.n_subjects,
         "n_missing": paired.n_missing,
         "n_failed": contrast.n_failed,
         "delta": paired.table.mean() if paired.n_seeds else np.nan,
-        "baseline": same.mean() if paired.n_seeds else np.nan,
+        "baseline": same.to_numpy(dtype=float).mean() if paired.n_seeds else np.nan,
         **(_inference(paired.table, n_bootstrap, seed) if paired.n_seeds > 1 else {}),
     }
 

@@ -54,6 +54,8 @@ class PairedDifferences:
 def complete(table: pd.DataFrame) -> pd.DataFrame:
     """The table without subjects that have no value at all, then without seeds that lack one of the others."""
     present = table.notna().to_numpy()
+    if present.size and present.all():
+        return table
     subjects = np.flatnonzero(present.any(axis=0))
     seeds = np.flatnonzero(present[:, subjects].all(axis=1)) if len(subjects) else subjects
     return table.iloc[seeds, subjects]
@@ -65,7 +67,7 @@ def pair(arm: pd.DataFrame, reference: pd.DataFrame) -> PairedDifferences:
     A seed without a value for every subject is left out and counted, since a mean over other subjects would not be the
     same quantity.
     """
-    aligned = arm - reference
+    aligned = _difference(arm, reference)
     whole = complete(aligned)
     return PairedDifferences(
         table=whole.to_numpy(dtype=float),
@@ -73,6 +75,13 @@ def pair(arm: pd.DataFrame, reference: pd.DataFrame) -> PairedDifferences:
         subjects=tuple(str(subject) for subject in whole.columns),
         n_missing=len(aligned) - len(whole),
     )
+
+
+def _difference(arm: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
+    """arm - reference, without the alignment of pandas where both have the same seeds and subjects."""
+    if not (arm.index.equals(reference.index) and arm.columns.equals(reference.columns)):
+        return arm - reference
+    return pd.DataFrame(arm.to_numpy() - reference.to_numpy(), index=arm.index, columns=arm.columns)
 
 
 @dataclass(frozen=True, kw_only=True)

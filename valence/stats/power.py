@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from functools import cache
 
 import pandas as pd
-from statsmodels.stats.power import TTestPower
+from scipy import special, stats
 
 PLANNING_SD = 0.010
 """sd of a paired difference in balanced accuracy between seeds, from the study's own rows"""
@@ -54,9 +54,19 @@ def _detectable_effect(n_seeds: int, power: float, alpha: float) -> float:
 
 
 def _power(effect: float, n_seeds: int, alpha: float) -> float:
-    """Power of a two-sided paired t-test; NaN, which scipy gives at extreme noncentrality, is certainty."""
-    value = float(TTestPower().power(effect_size=effect, nobs=n_seeds, alpha=alpha, alternative="two-sided"))
+    """Power of a two-sided paired t-test; NaN, which scipy gives at extreme noncentrality, is certainty.
+
+    As statsmodels' TTestPower, which looks up the critical values anew in each of a search's many steps.
+    """
+    df, critical = n_seeds - 1, _critical(n_seeds, alpha)
+    shift = effect * math.sqrt(n_seeds)
+    value = float(1 - special.nctdtr(df, shift, critical) + special.nctdtr(df, shift, -critical))
     return 1.0 if math.isnan(value) else value
+
+
+@cache
+def _critical(n_seeds: int, alpha: float) -> float:
+    return float(stats.t.isf(alpha / 2, n_seeds - 1))
 
 
 def seeds_needed(

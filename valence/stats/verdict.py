@@ -3,35 +3,30 @@
 import numpy as np
 import pandas as pd
 
-from valence.stats.arms import AXIS_TARGET, role
+from valence.stats.contrasts import CONFIRMATORY
 from valence.stats.multiplicity import benjamini_hochberg, holm
 from valence.stats.paired import MIN_TEST_SUBJECTS
 from valence.stats.power import PLANNING_SD, minimum_detectable, seeds_needed
 
 SCOPE = ["dataset", "split", "recipe"]
 COUNTS = ["n_seeds", "n_subjects", "n_missing", "n_failed"]
-CONFIRMATORY = f"{AXIS_TARGET} against none"
-"""the kind of comparison that is declared before the run"""
 
 
 def adjusted(table: pd.DataFrame, *, declared: int) -> pd.DataFrame:
     """Fill family, family_size, p_holm, p_bh and exploratory_size. Every row belongs to exactly one family.
 
-    A family is one kind of comparison (axis against none, controls against none, other targets against none, content,
-    structure) of one classifier, over its strategies and strengths. `declared` is the size of the first kind as
-    planned; comparisons that are not there yet count as p = 1. Benjamini-Hochberg takes one kind over all classifiers.
+    A family is one kind of comparison (column `kind`: see valence.stats.contrasts) of one classifier, over its
+    strategies, strengths, options and gradient ratios. `declared` is the size of the confirmatory kind as planned;
+    comparisons that are not there yet count as p = 1. Benjamini-Hochberg takes one kind over all classifiers.
     """
-    kinds = [_kind(*pair) for pair in zip(table["comparison"], table["target"], strict=True)]
     p = table["p"].to_numpy(dtype=float)
     family, size = np.full(len(p), "", dtype=object), np.zeros(len(p), dtype=int)
     p_holm, p_bh, exploratory = np.full(len(p), np.nan), np.full(len(p), np.nan), np.zeros(len(p), dtype=int)
-    for at in table.groupby([*SCOPE, "classifier", kinds]).indices.values():
-        family[at] = "{kind}: {classifier} ({dataset}, {split}, {recipe})".format(
-            kind=kinds[at[0]], **table.iloc[at[0]]
-        )
-        size[at] = max(len(at), declared if kinds[at[0]] == CONFIRMATORY else 0)
+    for at in table.groupby([*SCOPE, "classifier", "kind"]).indices.values():
+        family[at] = "{kind}: {classifier} ({dataset}, {split}, {recipe})".format(**table.iloc[at[0]])
+        size[at] = max(len(at), declared if table["kind"].iloc[at[0]] == CONFIRMATORY else 0)
         p_holm[at] = holm(p[at], family_size=size[at[0]])
-    for at in table.groupby(["dataset", "split", kinds]).indices.values():
+    for at in table.groupby(["dataset", "split", "kind"]).indices.values():
         exploratory[at] = len(at)
         p_bh[at] = benjamini_hochberg(p[at])
     return table.astype(dict.fromkeys(COUNTS, int)).assign(
@@ -41,14 +36,6 @@ def adjusted(table: pd.DataFrame, *, declared: int) -> pd.DataFrame:
         p_bh=p_bh,
         exploratory_size=exploratory,
     )
-
-
-def _kind(comparison: str, target: str) -> str:
-    if comparison != "baseline":
-        return comparison
-    return {"axis": CONFIRMATORY, "control": "controls against none", "other": "other targets against none"}[
-        role(target)
-    ]
 
 
 def judged(table: pd.DataFrame) -> pd.DataFrame:

@@ -18,9 +18,9 @@ def one(table, **key):
     return rows.iloc[0]
 
 
-def by_hand(rows, strategy, target, classifier="EEGNet"):
-    """Paired differences of one arm, (n_seeds, n_subjects), by plain loops."""
+def by_hand(rows, strategy, target, classifier="EEGNet", against="none"):
+    """Paired differences of one arm from a baseline, (n_seeds, n_subjects), by plain loops."""
     part = rows[rows["classifier"] == classifier]
     arm = part[(part["strategy"] == strategy) & (part["target"] == target)].sort_values("seed")
-    none = part[part["strategy"] == "none"].sort_values("seed")
+    none = part[(part["strategy"] == against) & (part["target"] == "none")].sort_values("seed")
     return np.array(arm["subject_balanced_accuracy"].tolist()) - np.array(none["subject_balanced_accuracy"].tolist())
