@@ -104,14 +104,14 @@ def finished(run: CellRun) -> Result:
     return run.result()
 
 
-def looked_at(run: CellRun, batch: Batch) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """The strategy's loss of a batch, and the trained parameters of classifier and strategy, in this order."""
+def looked_at(run: CellRun, batch: Batch, *, times: float = 1.0) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """The strategy's loss of a batch, logits and features times a factor, and the classifier's trained parameters."""
     with tapped(run.model, run.classifier) as forward:
         out = forward(batch.x)
         before = torch.get_rng_state()
         second = run.second_look(forward, batch.x) if looks_twice(run.strategy) else None
-        batch.second = None if second is None else second.features
-        loss = run.strategy.loss(batch, out.logits, out.features)
+        batch.second = None if second is None else times * second.features
+        loss = run.strategy.loss(batch, times * out.logits, times * out.features)
     assert torch.equal(before, torch.get_rng_state()), "the loss drew random numbers"
     return loss, [part for part in run.model.parameters() if part.requires_grad]
 
