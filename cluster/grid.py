@@ -131,6 +131,13 @@ def make_grid(
     return Grid(combinations=tuple(sorted(combinations, key=_order)), exclusions=tuple(exclusions))
 
 
+def merged(*grids: Grid) -> Grid:
+    """Several grids as one."""
+    combinations = {one: None for grid in grids for one in grid.combinations}
+    exclusions = {one: None for grid in grids for one in grid.exclusions}
+    return Grid(combinations=tuple(sorted(combinations, key=_order)), exclusions=tuple(exclusions))
+
+
 def with_needed(one: Combination) -> list[Combination]:
     """A combination after all that it builds on or is compared with."""
     needed = [need for need in (one.baseline, one.earlier) if need is not None and need != one]

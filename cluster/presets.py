@@ -115,6 +115,15 @@ PRESETS = {
             classifiers=("ShallowFBCSPNet", "de_mlp"),
             strategies=("strategies25",),
         ),
+        replace(
+            _QUICK,
+            name="verdict",
+            description="one loss on one small classifier, with test subjects enough for a verdict",
+            classifiers=("de_mlp",),
+            strategies=("none",),
+            n_seeds=10,
+            n_subjects=30,
+        ),
         Preset(
             name="classifiers",
             description="every classifier once, one epoch on a small simulated cohort: do they all work here?",

@@ -4,10 +4,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from cluster import presets
+from cluster import verdict as verdict_of
 from cluster.cells import Execution
-from cluster.grid import Given, Grid, make_grid
+from cluster.grid import Given, Grid, make_grid, merged
 from cluster.llm_actors import choose_engine
 from cluster.pretrained import pretrained_of
 from cluster.session import in_submitted_job
@@ -26,10 +28,12 @@ from valence.registry import unknown_name
 from valence.samples import stored_input
 from valence.splits import canonical_split
 from valence.strategies import STRATEGIES
+from valence.strategy_options import doses_of
 from valence.targets import TARGETS
 
 DATASET = "simulated"
 """where none is named"""
+DEFAULT_LLM = "smollm2-135m-instruct"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,23 +61,25 @@ class Request:
     execution: Execution
     pretrained: Mapping[str, str]
     """classifier to the place of its weights"""
+    judged: tuple[str, ...] = ()
+    """strategies on which a verdict is asked for"""
 
 
 def resolve(
     *,
-    preset: Word,
-    classifiers: Word,
-    strategies: Word,
-    targets: Word,
-    seeds: Word,
-    dataset: Word,
-    data_root: Word,
-    split: Word,
-    llm: str,
-    axis: Word,
-    engine: str,
-    out: Word,
-    plugins: Word,
+    preset: Word | presets.Preset = None,
+    classifiers: Word = None,
+    strategies: Word = None,
+    targets: Word = None,
+    seeds: Word = None,
+    dataset: Word = None,
+    data_root: Word = None,
+    split: Word = None,
+    llm: str = DEFAULT_LLM,
+    axis: Word = None,
+    engine: str = "auto",
+    out: Word = None,
+    plugins: Word = None,
     protocol: Word = None,
     features: Word = None,
     de_window_s: float | None = None,
@@ -84,6 +90,7 @@ def resolve(
     cells_at_once: int | None = None,
     exact: bool = False,
     gpus_per_cell: int | None = None,
+    verdict: bool = False,
 ) -> Request:
     """Check every word of a command; None stands for the preset's choice.
 
@@ -96,7 +103,11 @@ def resolve(
     dataset = DATASET if dataset is None else dataset
     kind = DATASETS[dataset]
     chosen, processing = with_input(
-        chosen_preset(preset, dataset), dataset, protocol=protocol, features=features, de_window_s=de_window_s
+        chosen_preset(preset, dataset, verdict=verdict),
+        dataset,
+        protocol=protocol,
+        features=features,
+        de_window_s=de_window_s,
     )
     chosen = replace(chosen, recipes=recipes_of(recipe, chosen.recipes))
     root = None if data_root is None else path_of(data_root, "--data-root")
@@ -110,16 +121,14 @@ def resolve(
     opened = None if root is None and kind.makes else kind(root, processing=processing)
     stored = kind.makes if opened is None else opened.inputs
     recipes = chosen.recipes
-    grid = make_grid(
-        classifiers=names_of(classifiers, "--classifiers") or chosen.classifiers or studied_classifiers(chosen),
-        strategies=presets.expanded(names_of(strategies, "--strategies") or chosen.strategies or list(STRATEGIES)),
-        targets=presets.expanded(
-            names_of(targets, "--targets")
-            or chosen.targets
-            or [name for name, row in TARGETS.items() if row.by_default]
-        ),
-        seeds=presets.seeds(chosen.n_seeds) if seeds is None else seeds_of(seeds),
-        given=Given(
+    wanted = names_of(strategies, "--strategies")
+    judged = judged_strategies(wanted) if verdict else ()
+    aims = names_of(targets, "--targets") or (verdict_of.TARGETS if verdict else chosen.targets)
+    n_seeds = max(chosen.n_seeds, verdict_of.N_SEEDS) if verdict else chosen.n_seeds
+    crossing: dict[str, Any] = {
+        "classifiers": names_of(classifiers, "--classifiers") or chosen.classifiers or studied_classifiers(chosen),
+        "seeds": presets.seeds(n_seeds) if seeds is None else seeds_of(seeds),
+        "given": Given(
             specs={
                 input: signal_spec(kind, input, recipes[input])
                 for input in recipes
@@ -129,7 +138,14 @@ def resolve(
             has_ratings=kind.ratings is not Dataset.ratings if opened is None else opened.ratings() is not None,
             n_axes=max(len(axis_files), 1),
         ),
+    }
+    grid = make_grid(
+        strategies=presets.expanded(wanted or chosen.strategies or list(STRATEGIES)),
+        targets=presets.expanded(aims or [name for name, row in TARGETS.items() if row.by_default]),
+        **crossing,
     )
+    if verdict:
+        grid = merged(grid, make_grid(strategies=verdict_of.REFERENCES, targets=["vaxis"], **crossing))
     return Request(
         preset=chosen,
         dataset=dataset,
@@ -146,7 +162,18 @@ def resolve(
         prepared=None if prepared is None else path_of(prepared, "--prepared"),
         execution=execution_of(mode, cells_at_once, exact=exact, gpus_per_cell=gpus_per_cell),
         pretrained=pretrained_of(pretrained, grid.classifiers),
+        judged=judged,
     )
+
+
+def judged_strategies(wanted: list[str] | None) -> tuple[str, ...]:
+    """The strategies that a verdict is on. Raises BadInput where none is named."""
+    names = [dose.strategy for word in presets.expanded(wanted or []) for dose in doses_of(word)]
+    if not [name for name in names if name != "none"]:
+        raise BadInput(
+            "--verdict without a strategy", allowed="the strategies to be judged", do="name yours with --strategies"
+        )
+    return tuple(dict.fromkeys(name for name in names if name != "none"))
 
 
 def studied_classifiers(preset: presets.Preset) -> list[str]:
@@ -188,11 +215,14 @@ def with_input(
     return replace(chosen, recipes=recipes), processing
 
 
-def chosen_preset(preset: Word, dataset: Word) -> presets.Preset:
-    """The preset of a command: quick on the simulated cohort, full on recordings, unless one is named."""
+def chosen_preset(preset: Word | presets.Preset, dataset: Word, *, verdict: bool = False) -> presets.Preset:
+    """The preset of a command where none is named: quick (verdict, for one) on a simulated cohort, else full."""
+    if isinstance(preset, presets.Preset):
+        return preset
     if preset is not None:
         return presets.preset(preset)
-    return presets.preset("quick" if DATASETS[dataset or DATASET].makes else "full")
+    small = "verdict" if verdict else "quick"
+    return presets.preset(small if DATASETS[dataset or DATASET].makes else "full")
 
 
 def output_folder(out: Word, *, preset: presets.Preset) -> Path:

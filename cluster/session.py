@@ -77,6 +77,9 @@ def ray_session(*, plugins: Sequence[str] = ()) -> Iterator[Session]:
     prepare_environment()
     import ray
 
+    if ray.is_initialized():  # a command of several sweeps connects once
+        yield _offered()
+        return
     # Tune warns of every trial without its own result files, Ray of the token that it makes by itself
     logging.getLogger("ray").setLevel(logging.ERROR)
     address = os.environ.get("RAY_ADDRESS") or "local"
@@ -98,10 +101,16 @@ def ray_session(*, plugins: Sequence[str] = ()) -> Iterator[Session]:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_terminate)  # Ray's own ends the process without a word
     try:
-        resources = ray.cluster_resources()
-        yield Session(n_cpus=max(int(resources.get("CPU", 1)), 1), n_gpus=int(resources.get("GPU", 0)))
+        yield _offered()
     finally:
         ray.shutdown()
+
+
+def _offered() -> Session:
+    import ray
+
+    resources = ray.cluster_resources()
+    return Session(n_cpus=max(int(resources.get("CPU", 1)), 1), n_gpus=int(resources.get("GPU", 0)))
 
 
 @dataclass

@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pandas as pd
+from rich.markup import escape
 from rich.table import Table
 
 from cluster import pipeline, tracking
@@ -14,6 +15,8 @@ from cluster.request import Request, chosen_preset, output_folder, resolve
 from cluster.session import local_slots
 from cluster.speeds import is_measured
 from cluster.store import Store
+from cluster.verdict import verdicts
+from cluster.views import Views
 from jobs.terminal import (
     Terminal,
     audit_lines,
@@ -37,14 +40,14 @@ def request_of(options) -> Request:
     """The options' words, checked."""
     grid = ("preset", "classifiers", "strategies", "targets", "seeds")
     data = ("dataset", "data_root", "split", "protocol", "features", "de_window_s", "recipe", "prepared")
-    how = ("pretrained", "mode", "cells_at_once", "exact", "gpus_per_cell")
+    how = ("pretrained", "mode", "cells_at_once", "exact", "gpus_per_cell", "verdict")
     words = {name: getattr(options, name) for name in (*grid, *data, *how, "llm", "axis", "engine", "out")}
     return resolve(**words, plugins=options.plugin)
 
 
 def folder_of(options) -> Path:
     """The sweep's folder, for options that only look at it."""
-    return output_folder(options.out, preset=chosen_preset(options.preset, options.dataset))
+    return output_folder(options.out, preset=chosen_preset(options.preset, options.dataset, verdict=options.verdict))
 
 
 def run(options, *, command: str) -> int:
@@ -64,7 +67,19 @@ def run(options, *, command: str) -> int:
     ui = tracking.ui_command(request.out, options.tracking_uri)
     summary(outcome, out=request.out, ui=ui, resume=command)
     views = outcome.views
+    if request.judged and views is not None:
+        show_verdict(request, views)
     return 1 if views is None or views.n_failed or views.n_missing else 0
+
+
+def show_verdict(request: Request, views: Views) -> None:
+    """The verdict on each strategy asked about, with each classifier."""
+    store = Store(request.out)
+    plan = list(store.plans().values())[-1]
+    for one in verdicts(store, plan, views.statistics, request.judged):
+        console.print(f"\n[bold]Verdict on {escape(one.strategy)} with {one.classifier}[/]")
+        for line in one.lines:
+            console.print(line, markup=False)
 
 
 def show_plan(options) -> int:

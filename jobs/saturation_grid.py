@@ -31,9 +31,10 @@ class Options:
     classifiers: Word = None
     """names with commas"""
     strategies: Word = None
-    """names with commas; none, the baseline, is always run"""
+    """names with commas, with doses: rsa:lambda=.1/.5/1, distance_ce:tau=.5/5, aux_mse:ratio=.3 (matched gradients);
+    strategies25 and paper25 stand for many; none, the baseline, is always run"""
     targets: Word = None
-    """names with commas; permuted and random may be numbered: permuted_1,permuted_2"""
+    """names with commas; permuted and random may be numbered: permuted_1,permuted_2; controls: all but vaxis"""
     seeds: Word = None
     """how many (5), or which, with commas (42,123)"""
     dataset: Word = None
@@ -55,7 +56,7 @@ class Options:
     llm: str = "smollm2-135m-instruct"
     """name, Hugging Face id or local folder"""
     axis: Word = None
-    """axis.safetensors of an earlier sweep, in place of fitting one"""
+    """axis.safetensors of an earlier sweep, in place of fitting one; further ones, of other LLMs, with commas"""
     engine: str = "auto"
     """auto, vllm or transformers"""
     out: Word = None
@@ -73,7 +74,9 @@ class Options:
     tracking_uri: Word = None
     """MLflow server; a sqlite database in the results' folder where not given"""
     plugin: Word = None
-    """your own modules, with commas, that register a loss, classifier, target or data set"""
+    """your own files (my_loss.py) or modules, with commas, that register a loss, classifier, target or data set"""
+    verdict: bool = False
+    """judge the strategies named: beside them run their twins, a control of the machinery and reference losses"""
     plan: bool = False
     """show grid, exclusions, power and cost; run nothing"""
     dollars_per_hour: float = 0.0

@@ -90,9 +90,7 @@ def context(folder, about, plugins=()) -> Context:
         splits={"de": world.split()},
         recipes={recipe.hash: recipe for recipe in about},
         inputs={"de_mlp": "de"},
-        class_of_clip=tuple(world.CLASS_OF_CLIP),
-        classes=world.context().classes,
-        axis=world.axis(),
+        targets={("vaxis", 42): world.target()},
         execution=Execution(gpus_per_cell=2),
         plugins=plugins,
     )

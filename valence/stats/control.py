@@ -1,0 +1,104 @@
+"""Comparisons in worlds with a planted truth to what they say of the engine: does it find what is there, and only that?
+
+In: the comparisons (`valence.stats.compare`) of every sweep, with columns world and repetition. Out: one row a claim.
+"""
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+
+ALPHA = 0.05
+CONTENT = "content"
+
+
+def control_findings(comparisons: pd.DataFrame, *, alpha: float = ALPHA) -> pd.DataFrame:
+    """What the control shows.
+
+    Parameters
+    ----------
+    comparisons : of the worlds unsaturated, saturated (one repetition or more each) and no_axis (many).
+
+    Returns
+    -------
+    One row a claim: claim, found (in words), holds (bool), n (comparisons or repetitions it rests on). The rates of
+    false positives hold where the exact binomial test does not find them above their nominal level: .05 for a
+    repetition (any strategy, after Holm), and for a single comparison the largest level below .05 that its exact test
+    can reach. Comparisons of one repetition share baselines and seeds: only whole repetitions are independent.
+    """
+    content = comparisons[comparisons["comparison"] == CONTENT]
+    rows = [_helped(content, alpha), _not_helped(content, alpha), *_false_positives(content, alpha)]
+    return pd.DataFrame(rows)
+
+
+def _helped(content: pd.DataFrame, alpha: float) -> dict:
+    own = content[content["world"] == "unsaturated"]
+    helps = own[(own["verdict"] == "helps") & (own["p_holm"] < alpha)]
+    names = ", ".join(f"{row.strategy} {row.delta:+.3f} (p {row.p_holm:.3g})" for row in helps.itertuples())
+    return {
+        "claim": "unsaturated: with the true axis a strategy beats its permuted and random twins, after Holm",
+        "found": names or "none does",
+        "holds": len(helps) > 0,
+        "n": len(own),
+    }
+
+
+def _not_helped(content: pd.DataFrame, alpha: float) -> dict:
+    own = content[content["world"] == "saturated"]
+    helps = own[(own["delta"] > 0) & (own["p_holm"] < alpha)]
+    largest = own.loc[own["delta"].idxmax()] if len(own) else None
+    told = "no comparison" if largest is None else f"largest: {largest.strategy} {largest.delta:+.3f}"
+    return {
+        "claim": "saturated: no strategy beats its twins",
+        "found": ", ".join(helps["strategy"]) or f"none does; {told}",
+        "holds": len(own) > 0 and helps.empty,
+        "n": len(own),
+    }
+
+
+def _false_positives(content: pd.DataFrame, alpha: float) -> list[dict]:
+    own = content[content["world"] == "no_axis"]
+    by_repetition = own.groupby("repetition")["p_holm"].min() < alpha
+    level = attainable_level(int(own["n_seeds"].min()), alpha) if len(own) else alpha
+    alone = own["p"] <= level * (1 + 1e-9)
+    return [
+        _rate(
+            "no axis: repetitions with any strategy found, after Holm", by_repetition.to_numpy(), alpha, counted_by=None
+        ),
+        _rate(
+            "no axis: comparisons found, one by one",
+            alone.to_numpy(),
+            level,
+            counted_by=own["repetition"].to_numpy(),
+        ),
+    ]
+
+
+def attainable_level(n_seeds: int, alpha: float = ALPHA) -> float:
+    """The largest p of at most alpha that a two-sided sign-flip over so many seeds can give: a multiple of 2/2**n."""
+    step = 2.0 / 2.0**n_seeds
+    return step * np.floor(alpha / step + 1e-9)
+
+
+def _rate(claim: str, found: np.ndarray, level: float, *, counted_by: np.ndarray | None) -> dict:
+    n, hits = len(found), int(found.sum())
+    if not n:
+        return {"claim": claim, "found": "nothing was run", "holds": False, "n": 0}
+    if counted_by is None:
+        test = scipy.stats.binomtest(hits, n, level, alternative="greater")
+        low, high = scipy.stats.binomtest(hits, n).proportion_ci(0.95)
+        p = test.pvalue
+    else:  # repetitions differ: their own shares are the sample
+        shares = pd.Series(found).groupby(counted_by).mean().to_numpy()
+        mean, error = shares.mean(), shares.std(ddof=1) / np.sqrt(len(shares)) if len(shares) > 1 else np.nan
+        margin = scipy.stats.t.ppf(0.975, len(shares) - 1) * error
+        low, high = max(mean - margin, 0.0), min(mean + margin, 1.0)
+        if not error > 0:  # a single repetition, or all of them alike
+            p = float(mean <= level)
+        else:
+            p = float(scipy.stats.t.sf((mean - level) / error, len(shares) - 1))
+    return {
+        "claim": f"{claim}: at most {level:.3g}",
+        "found": f"{hits} of {n}, {hits / n:.3f}, 95 % interval {low:.3f} to {high:.3f}",
+        "holds": bool(p > ALPHA),
+        "n": n,
+    }
