@@ -22,10 +22,9 @@ from valence.errors import BadInput
 from valence.true_axis import true_axis
 from valence.worlds import WORLDS, NamedWorld, World
 
-NAME = "positive-control"
 STRATEGIES = ("aux_mse", "kd_prototypes", "rsa", "supcon_clip")
 CLASSIFIER = "de_mlp"
-TARGETS = "vaxis,permuted,random"
+TARGETS = ("vaxis", "permuted", "random")
 N_REPETITIONS = 20
 """of the world without an axis"""
 N_SEEDS = {"unsaturated": 12, "saturated": 12, "no_axis": 8}
@@ -61,11 +60,11 @@ def request_of(trial: Trial, listener: Listener) -> Request:
     axis = folder / "true_axis.safetensors"
     true_axis(trial.world).save(axis)
     preset = presets.Preset(
-        name=f"{NAME}: {row.name}",
+        name=f"{presets.POSITIVE_CONTROL}: {row.name}",
         description=row.description,
         classifiers=(CLASSIFIER,),
         strategies=tuple(f"{name}:lambda={row.lambdas[name]}" if name in row.lambdas else name for name in STRATEGIES),
-        targets=tuple(TARGETS.split(",")),
+        targets=TARGETS,
         n_seeds=N_SEEDS[row.name],
         split="standard",
         recipes={"windows": Recipe(name="unused", epochs=1), "de": row.recipe},

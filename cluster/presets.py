@@ -35,6 +35,8 @@ CONTROLS = (
     *("arousal", "behaviour", "rank", "identity"),
 )
 """targets that are not the axis under study"""
+POSITIVE_CONTROL = "positive-control"
+"""a preset of many sweeps, see cluster.positive_control"""
 GROUPS = {"strategies25": STRATEGIES_25, "paper25": PAPER_25, "controls": CONTROLS}
 """names that stand for several"""
 
@@ -178,7 +180,7 @@ PRESETS = {
 def preset(name: str) -> Preset:
     """A preset by name. Raises BadInput for an unknown one."""
     if name not in PRESETS:
-        raise unknown_name("preset", name, PRESETS)
+        raise unknown_name("preset", name, [*PRESETS, POSITIVE_CONTROL])
     return PRESETS[name]
 
 

@@ -154,7 +154,7 @@ def resolve(
         llm=resolve_llm(llm),
         axis_files=axis_files,
         engine=choose_engine(engine),
-        out=output_folder(out, preset=chosen),
+        out=output_folder(out, name=chosen.name),
         grid=grid,
         n_paraphrases=chosen.n_paraphrases,
         plugins=dict(zip(modules, loaded)),
@@ -225,10 +225,10 @@ def chosen_preset(preset: Word | presets.Preset, dataset: Word, *, verdict: bool
     return presets.preset(small if DATASETS[dataset or DATASET].makes else "full")
 
 
-def output_folder(out: Word, *, preset: presets.Preset) -> Path:
+def output_folder(out: Word, *, name: str) -> Path:
     """Where results go. A submitted job runs in a copy that Ray deletes, so relative paths then start at home."""
     base = Path.home() / "valence" if in_submitted_job() else Path.cwd()
-    path = base / "results" / preset.name if out is None else path_of(out, "--out", base=base)
+    path = base / "results" / name if out is None else path_of(out, "--out", base=base)
     nearest = next(folder for folder in (path, *path.parents) if folder.exists())
     if not nearest.is_dir():
         raise BadInput(

@@ -47,7 +47,7 @@ def request_of(options) -> Request:
 
 def folder_of(options) -> Path:
     """The sweep's folder, for options that only look at it."""
-    return output_folder(options.out, preset=chosen_preset(options.preset, options.dataset, verdict=options.verdict))
+    return output_folder(options.out, name=chosen_preset(options.preset, options.dataset, verdict=options.verdict).name)
 
 
 def run(options, *, command: str) -> int:

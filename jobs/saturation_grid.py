@@ -27,7 +27,8 @@ class Options:
     """Train every classifier with every strategy, target and seed; say what helps, with statistics and a report."""
 
     preset: Word = None
-    """quick (on the simulated cohort) or full (on real recordings) where not given"""
+    """quick (on the simulated cohort) or full (on real recordings) where not given; quick-strategies, strategies25,
+    paper25, controls, classifiers, verdict; positive-control: the engine against planted truths"""
     classifiers: Word = None
     """names with commas"""
     strategies: Word = None
@@ -104,7 +105,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _work(options: Options, command: str) -> int:
+    from cluster.presets import POSITIVE_CONTROL
     from jobs import saturation_commands as commands
+
+    if options.preset == POSITIVE_CONTROL:
+        from jobs import positive_control
+
+        return positive_control.run(options, default=Options())
 
     if options.status:
         return commands.show_status(options)

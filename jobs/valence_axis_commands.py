@@ -7,7 +7,7 @@ import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
-from cluster import axis_tracking, presets, tracking
+from cluster import axis_tracking, tracking
 from cluster.axis_request import StudyRequest, resolve_study
 from cluster.axis_study import Study, run_study
 from cluster.request import output_folder
@@ -23,7 +23,7 @@ MARK = "study"
 def request_of(options) -> StudyRequest:
     """The options' words, checked."""
     # the preset names a folder where none is given, and here one always is
-    out = output_folder(options.out, preset=presets.preset("quick"))
+    out = output_folder(options.out, name="quick")
     names = (
         *(
             "llm",

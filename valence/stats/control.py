@@ -92,10 +92,8 @@ def _rate(claim: str, found: np.ndarray, level: float, *, counted_by: np.ndarray
         mean, error = shares.mean(), shares.std(ddof=1) / np.sqrt(len(shares)) if len(shares) > 1 else np.nan
         margin = scipy.stats.t.ppf(0.975, len(shares) - 1) * error
         low, high = max(mean - margin, 0.0), min(mean + margin, 1.0)
-        if not error > 0:  # a single repetition, or all of them alike
-            p = float(mean <= level)
-        else:
-            p = float(scipy.stats.t.sf((mean - level) / error, len(shares) - 1))
+        # a single repetition, or all of them alike, have no error
+        p = float(scipy.stats.t.sf((mean - level) / error, len(shares) - 1)) if error > 0 else float(mean <= level)
     return {
         "claim": f"{claim}: at most {level:.3g}",
         "found": f"{hits} of {n}, {hits / n:.3f}, 95 % interval {low:.3f} to {high:.3f}",
