@@ -15,6 +15,10 @@ LEAST_PULL = 1e-12
 """a loss that pulls less than this times as hard as cross-entropy is not scaled up: it has nothing to say"""
 
 
+Shared = tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]
+"""where the gradient of the strategy's loss is measured, and where that of cross-entropy"""
+
+
 @dataclass
 class Objective:
     """What one cell minimises."""
@@ -50,12 +54,12 @@ class Objective:
             logits, features = logits.detach(), features.detach()
             batch.second = None if batch.second is None else batch.second.detach()
         loss = self.strategy.loss(batch, logits, features)
-        taps = out.taps if second is None else (*out.taps, *second.taps)
+        shared = _shared(batch, out, second)
         if measure:
-            self._check(loss, taps)
-        task, auxiliary = self.strategy.weigh(entropy, loss, self._strength(entropy, loss, out, taps))
+            self._check(loss, shared[0])
+        task, auxiliary = self.strategy.weigh(entropy, loss, self._strength(entropy, loss, shared))
         if measure and auxiliary.requires_grad:
-            pulls, pushes = gradient_norm(auxiliary, taps), gradient_norm(entropy, out.taps)
+            pulls, pushes = (gradient_norm(term, taps) for term, taps in zip((auxiliary, entropy), shared))
             self.ratios.append(pulls / pushes.clamp(min=1e-20))
         return task, auxiliary
 
@@ -65,12 +69,10 @@ class Objective:
             logits, batch.labels, weight=self.class_weights, label_smoothing=self.label_smoothing
         )
 
-    def _strength(
-        self, entropy: torch.Tensor, loss: torch.Tensor, out: Tapped, taps: tuple[torch.Tensor, ...]
-    ) -> float | torch.Tensor:
+    def _strength(self, entropy: torch.Tensor, loss: torch.Tensor, shared: "Shared") -> float | torch.Tensor:
         if not (self.gradient_match and loss.requires_grad):
             return self.lambda_
-        pulls, pushes = gradient_norm(loss, taps), gradient_norm(entropy, out.taps)
+        pulls, pushes = (gradient_norm(term, taps) for term, taps in zip((loss, entropy), shared))
         says_nothing = pulls <= LEAST_PULL * pushes
         matched = self.gradient_match * pushes / torch.where(says_nothing, torch.ones_like(pulls), pulls)
         return torch.where(says_nothing, torch.zeros_like(pulls), matched).detach()
@@ -91,3 +93,10 @@ class Objective:
                 allowed="a loss whose gradient reaches the classifier",
                 do="compute it from the arguments of `loss`, without detach() or item()",
             )
+
+
+def _shared(batch: Batch, out: Tapped, second: Tapped | None) -> Shared:
+    """The layer that both losses pass through: the last one, unless the strategy's loss leaves before it."""
+    if batch.inside is not None:
+        return (batch.inside,), (batch.inside,)
+    return (out.taps if second is None else (*out.taps, *second.taps)), out.taps
