@@ -97,6 +97,6 @@ class Objective:
 
 def _shared(batch: Batch, out: Tapped, second: Tapped | None) -> Shared:
     """The layer that both losses pass through: the last one, unless the strategy's loss leaves before it."""
-    if batch.inside is not None:
-        return (batch.inside,), (batch.inside,)
+    if batch.inside:
+        return batch.inside, batch.inside
     return (out.taps if second is None else (*out.taps, *second.taps)), out.taps

@@ -36,8 +36,8 @@ class Batch:
     """int64, (batch,), number of the sample in the data set: where `Strategy.earlier_logits` holds it"""
     second: torch.Tensor | None = None
     """float, (batch, n_features), features of the second look, for a strategy with `second_look`"""
-    inside: torch.Tensor | None = None
-    """float, (batch, ...), set by the loss of a strategy that reads a layer inside the classifier and not its features:
+    inside: tuple[torch.Tensor, ...] = ()
+    """float, set by the loss of a strategy that reads a layer inside the classifier and not its features:
     what that layer gave, where both losses' gradients are then measured"""
 
 
