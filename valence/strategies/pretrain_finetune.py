@@ -13,8 +13,10 @@ gradient but decays as all weights do. There are at least one epoch of stage 2 a
 import torch
 from torch import nn
 
+from valence.adapters import why_not_frozen
+from valence.errors import BadInput
 from valence.option_ranges import fraction
-from valence.strategies import STRATEGIES
+from valence.strategies import STRATEGIES, Circumstances
 from valence.value_regression import ValueRegression
 
 
@@ -46,16 +48,25 @@ class PretrainFinetune(ValueRegression):
         self._standing: list[nn.Module] = []
         """normalisations whose running statistics stand still in a frozen stage 2"""
 
+    def unfit(self, about: Circumstances) -> str | None:
+        return why_not_frozen(about.classifier, about.spec) if self.frozen else None
+
     def prepare(self, model, spec, n_features, target):
         super().prepare(model, spec, n_features, target)
         if not self.frozen:
             return
         assert self.tap_paths, "a strategy is told the last layers before it is prepared"
-        taps = [model.get_submodule(path) for path in self.tap_paths]
+        taps = nn.ModuleList(model.get_submodule(path) for path in self.tap_paths)
+        if not any(True for _ in taps.parameters()):
+            raise BadInput(
+                f"strategy 'pretrain_finetune' with frozen=true: {', '.join(self.tap_paths)} has no weights to train",
+                allowed="a classifier whose last layer has weights",
+                do="leave frozen out, or this classifier",
+            )
         for tap in taps:
             tap.register_forward_pre_hook(self._cut)
-        last = {id(part) for tap in taps for part in tap.modules()}
-        self._standing = [part for part in model.modules() if _has_statistics(part) and id(part) not in last]
+        last = set(taps.modules())
+        self._standing = [part for part in model.modules() if _has_statistics(part) and part not in last]
 
     def on_epoch(self, epoch: int, n_epochs: int) -> None:
         self.first_task_epoch = epochs_of_first_stage(self.share, n_epochs)
@@ -65,8 +76,10 @@ class PretrainFinetune(ValueRegression):
                 norm.eval()
 
     def weigh(self, entropy, auxiliary, lambda_):
-        # 0 times, not without: weights decay alike whether a cell is trained alone or stacked with others
-        return (0 * entropy, auxiliary) if self.stage == 1 else (entropy, 0 * auxiliary)
+        if self.stage == 1:
+            # 0 times, not without: weights decay alike whether a cell is trained alone or stacked with others
+            return 0 * entropy, auxiliary
+        return entropy, torch.zeros_like(auxiliary)  # without a gradient, no ratio of gradients is measured
 
     def _cut(self, layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
         """In a frozen stage 2 the features are where gradients end: a leaf, at which they can still be measured."""
