@@ -11,25 +11,52 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from valence.figure_style import BAND, BLUE, MARKERS, ORANGE, TEXT, lay_out, numbers, whiskers
+from valence.figure_style import (
+    BAND,
+    BLUE,
+    MARKERS,
+    ORANGE,
+    OTHER_COLOUR,
+    OTHER_SYMBOLS,
+    TEXT,
+    lay_out,
+    legend_on_top,
+    numbers,
+    ticks_on_both_sides,
+    whiskers,
+)
 from valence.report_text import interval, number, p_value
-from valence.stats.arms import control_kind, role
+from valence.stats.arms import AXIS_TARGET, BASELINE, control_kind, role
+from valence.stats.labels import in_order
 
 if TYPE_CHECKING:
     from valence.axis import Axis
 
-ROW_PX, GAP_PX = 19, 12
+ROW_PX, GAP_PX, TALL_PX = 19, 12, 900
+"""height of a row and of the gap between two doses; from which height on a figure has ticks at both ends"""
+DENSE, DENSE_PX = 45, (16, 10)
+"""from so many rows on, rows and gaps are of this height"""
+LONG_TICK = 28
+"""letters below a name from which on they take a line more"""
+LEGEND = {
+    "vaxis": "LLM axis",
+    "permuted": "permuted",
+    "random": "random",
+    "detached": "detached",
+    "none": "matched baseline",
+}
 
 
 def target_kind(target: str) -> str:
-    """Key of MARKERS for a target's name."""
-    if role(target) == "control":
+    """Key of MARKERS for a target's name; the name itself for any other."""
+    kind = role(target)
+    if kind == "control":
         return control_kind(target)
-    return "vaxis" if role(target) == "axis" else "other"
+    return {"axis": AXIS_TARGET, "detached": "detached", "none": "none"}.get(kind, target)
 
 
 def forest(statistics: pd.DataFrame) -> go.Figure:
-    """Differences from the baseline with 95 % intervals: one row a strategy, strength and target.
+    """Differences from the matched baseline with 95 % intervals: one row a dose of a strategy and target.
 
     Parameters
     ----------
@@ -38,63 +65,87 @@ def forest(statistics: pd.DataFrame) -> go.Figure:
     Filled markers are verdicts (helps, hurts); open ones are equivalent or undecided. The band is the range that
     counts as no difference.
     """
-    rows = _forest_rows(statistics)
+    row_px, gap_px = DENSE_PX if len(statistics) >= DENSE else (ROW_PX, GAP_PX)
+    markers = _markers(statistics["target"])
+    rows = _forest_rows(statistics, places={kind: place for place, kind in enumerate(markers)}, gap=gap_px / row_px)
     bound = float(rows["equivalence"].iloc[0])
     figure = go.Figure()
-    for kind, (colour, symbol) in MARKERS.items():
+    for kind, (colour, symbol) in markers.items():
         part = rows[rows["kind"] == kind]
-        if len(part):
-            figure.add_traces(_forest_traces(part, kind=kind, colour=colour, symbol=symbol))
+        figure.add_traces(_forest_traces(part, kind=kind, colour=colour, symbol=symbol))
     figure.add_vrect(x0=-bound, x1=bound, fillcolor=BAND, line_width=0, layer="below")
     figure.add_vline(x=0, line_width=1.5, line_color=TEXT, layer="below")
-    ticks = rows.groupby("label", sort=False)["y"].mean()
+    ticks = rows.groupby("group", sort=False).agg({"y": "mean", "tick": "first"})
     span = float(rows["y"].max())
-    lay_out(figure, title=_forest_title(rows), height=int(span * ROW_PX + 180))
+    height = int(span * row_px + 180)
+    lay_out(figure, title=_forest_title(rows), height=height)
     figure.update_xaxes(title_text="Δ balanced accuracy")
     figure.update_yaxes(
-        tickvals=ticks.tolist(), ticktext=ticks.index.tolist(), range=[span + 0.8, -0.8], showgrid=False
+        tickvals=ticks["y"].tolist(), ticktext=ticks["tick"].tolist(), range=[span + 0.8, -0.8], showgrid=False
     )
+    tall = height > TALL_PX
+    legend_on_top(figure, n_entries=len(markers), room_px=22 if tall else 0)
+    if tall:
+        ticks_on_both_sides(figure)
     return figure
 
 
-def _forest_rows(statistics: pd.DataFrame) -> pd.DataFrame:
-    """Rows in drawing order with their kind, the label of their group and their height y (down from 0, in rows)."""
+def _markers(targets: pd.Series) -> dict[str, tuple[str, str]]:
+    """Colour and symbol of every kind of target that is there, in the order of rows and legend."""
+    kinds = {target_kind(target) for target in targets}
+    known = {kind: marker for kind, marker in MARKERS.items() if kind in kinds}
+    others = sorted(kinds - set(MARKERS))
+    symbols = [OTHER_SYMBOLS[place % len(OTHER_SYMBOLS)] for place in range(len(others))]
+    return known | {kind: (OTHER_COLOUR, symbol) for kind, symbol in zip(others, symbols, strict=True)}
+
+
+def _forest_rows(statistics: pd.DataFrame, *, places: dict[str, int], gap: float) -> pd.DataFrame:
+    """Rows in drawing order with kind, group, the group's tick label, and height y (down from 0, in rows)."""
     several_axes = statistics["axis"].replace("", None).nunique() > 1
-    place = {kind: number for number, kind in enumerate(MARKERS)}
     kinds = [target_kind(target) for target in statistics["target"]]
     rows = statistics.assign(
         kind=kinds,
-        place=[place[kind] for kind in kinds],
+        place=[places[kind] for kind in kinds],
         group_axis=statistics["axis"] if several_axes else "",
-    ).sort_values(["strategy", "lambda_", "group_axis", "place", "target"], kind="stable")
-    labels = [_forest_label(row, several_axes=several_axes) for row in rows.to_dict("records")]
-    new_group = pd.Series(labels).ne(pd.Series(labels).shift()).cumsum().to_numpy() - 1
-    return rows.assign(label=labels, y=np.arange(len(rows)) + new_group * GAP_PX / ROW_PX)
+    )
+    rows = in_order(rows.sort_values(["group_axis", "place", "target"], kind="stable"))
+    ticks = [_forest_tick(row, several_axes=several_axes) for row in rows.to_dict("records")]
+    groups = pd.Series(list(zip(rows["label"], rows["group_axis"])))
+    number = groups.ne(groups.shift()).cumsum().to_numpy() - 1
+    return rows.assign(group=number, tick=ticks, y=np.arange(len(rows)) + number * gap)
 
 
-def _forest_label(row: dict, *, several_axes: bool) -> str:
-    which = f", {html.escape(row['axis'][:6]) or 'no axis'}" if several_axes else ""
-    return f"{html.escape(row['strategy'])}<br><span style='font-size:10px'>λ {row['lambda_']:g}{which}</span>"
+def _forest_tick(row: dict, *, several_axes: bool) -> str:
+    name, _, dose = row["label"].partition(" ")
+    against = "" if row["against"] == BASELINE else f"against {row['against']}"
+    which = (row["axis"][:6] or "no axis") if several_axes else ""
+    second = ", ".join(part for part in (dose, which, against) if part)
+    if against and len(second) > LONG_TICK:
+        second = second.replace(f", {against}", f"\n{against}")
+    small = f"<br><span style='font-size:10px'>{html.escape(second)}</span>" if second else ""
+    return html.escape(name) + small.replace("\n", "</span><br><span style='font-size:10px'>")
 
 
 def _forest_title(rows: pd.DataFrame) -> str:
-    first = rows.iloc[0]
-    baseline = rows["baseline"].mean()
+    """The classifier, and the accuracies that differences are from: of `none`, then of matched baselines."""
+    means = rows.groupby("against")["baseline"].mean()
+    named = [(name, means[name]) for name in sorted(means.index, key=lambda name: (name != BASELINE, name))]
+    told = ", ".join(f"{'baseline' if name == BASELINE else html.escape(name)} {number(mean)}" for name, mean in named)
     return (
-        f"{html.escape(str(first['classifier']))}<br><span style='font-size:12px'>baseline "
-        f"{number(baseline)}, {rows['n_seeds'].max()} seeds × {rows['n_subjects'].max()} subjects</span>"
+        f"{html.escape(str(rows['classifier'].iloc[0]))}<br><span style='font-size:12px'>{told}, "
+        f"{rows['n_seeds'].max()} seeds × {rows['n_subjects'].max()} subjects</span>"
     )
 
 
 def _forest_traces(part: pd.DataFrame, *, kind: str, colour: str, symbol: str) -> list[go.Scatter]:
     """The points of one kind of target, and an entry of the legend, which is filled whatever the first point is."""
     decided = part["verdict"].isin(["helps", "hurts"])
-    names = {"vaxis": "LLM axis", "permuted": "permuted", "random": "random", "other": "other target"}
+    name = LEGEND.get(kind, html.escape(kind))
     legend = go.Scatter(
         x=[None],
         y=[None],
         mode="markers",
-        name=names[kind],
+        name=name,
         legendgroup=kind,
         marker={"color": colour, "size": 9, "symbol": symbol},
     )
@@ -102,7 +153,7 @@ def _forest_traces(part: pd.DataFrame, *, kind: str, colour: str, symbol: str) -
         x=numbers(part["delta"]),
         y=part["y"].tolist(),
         mode="markers",
-        name=names[kind],
+        name=name,
         legendgroup=kind,
         showlegend=False,
         marker={
@@ -121,7 +172,7 @@ def _forest_traces(part: pd.DataFrame, *, kind: str, colour: str, symbol: str) -
 def _hover(row: dict) -> str:
     needed = "" if pd.isna(row["seeds_needed"]) else f", {int(row['seeds_needed'])} seeds would decide"
     return (
-        f"<b>{html.escape(row['strategy'])} → {html.escape(row['target'])}</b><br>"
+        f"<b>{html.escape(row['label'])} → {html.escape(row['target'])}</b> against {html.escape(row['against'])}<br>"
         f"Δ {number(row['delta'], 4, sign=True)} {interval(row['ci_low'], row['ci_high'], 4, sign=True)}<br>"
         f"p {p_value(row['p'])}, Holm {p_value(row['p_holm'])}<br>{row['verdict']}{needed}"
     )

@@ -15,7 +15,8 @@ from plotly.offline import get_plotlyjs
 from valence import figures, report_tables, report_text
 from valence.report_methods import REFERENCES, methods
 from valence.stats import baseline_table
-from valence.stats.arms import checked
+from valence.stats.arms import ARM, checked
+from valence.stats.labels import dose_label
 
 if TYPE_CHECKING:
     from valence.axis import Axis
@@ -60,6 +61,7 @@ def render_report(rows: pd.DataFrame, statistics: pd.DataFrame, sweep: dict, *, 
         summary=_summary(statistics, baselines, axis),
         classifiers=_classifiers(statistics),
         controls=_controls(statistics),
+        matched=bool(report_text.matched(report_text.confirmatory(statistics))),
         baselines=report_tables.baselines(baselines),
         baseline_figure=_figure(figures.baseline_accuracies(baselines), "baselines") if len(baselines) else "",
         axis=_axis(axis),
@@ -117,7 +119,7 @@ def _entries(found: Iterable[dict]) -> list[dict[str, str]]:
     """Exclusions or failures as text: what, which cell, why."""
     return [
         {
-            "what": f"{entry.get('classifier')}, {entry.get('strategy')} → {entry.get('target')}"
+            "what": f"{entry.get('classifier')}, {dose_label({'strategy': None, **entry})} → {entry.get('target')}"
             + (f", seed {entry['seed']}" if "seed" in entry else ""),
             "cell": str(entry.get("cell_id") or ""),
             "why": str(entry.get("reason") or entry.get("error") or "no reason was recorded"),
@@ -203,7 +205,7 @@ def _downloads(rows: pd.DataFrame, statistics: pd.DataFrame, baselines: pd.DataF
 
 
 def _sorted(cells: pd.DataFrame) -> pd.DataFrame:
-    return cells.sort_values([*BLOCK, "strategy", "target", "lambda_", "axis", "seed"], kind="stable")
+    return cells.sort_values([*BLOCK, *ARM, "seed"], kind="stable")
 
 
 def _base64(text: str) -> str:

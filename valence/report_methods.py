@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from valence.report_text import confirmatory, count, listed, number
+from valence.report_text import confirmatory, count, listed, matched, number
+from valence.stats.labels import in_order
 from valence.stats.paired import EXACT_LIMIT, MIN_TEST_SUBJECTS, N_FLIPS
 
 if TYPE_CHECKING:
@@ -77,9 +78,16 @@ def _design(tested: pd.DataFrame, sweep: dict) -> str:
     return (
         f"{listed(sorted(set(tested['classifier'])))} were trained on the data set {tested['dataset'].iloc[0]} with "
         f"the split {tested['split'].iloc[0]}{split} and {seeds}, once with cross-entropy "
-        f"alone and once with each of the alignment losses {listed(sorted(set(tested['strategy'])))}. Runs of one seed "
-        "share initial weights, batch order and dropout masks."
+        f"alone and once with each of the alignment losses {_losses(tested)}. Runs of one seed "
+        f"share initial weights, batch order and dropout masks.{matched(tested)}"
     )
+
+
+def _losses(tested: pd.DataFrame) -> str:
+    """Losses by name, with their doses; λ is 1 where none is given."""
+    labels = list(dict.fromkeys(in_order(tested)["label"]))
+    whole = any(label in set(tested["strategy"]) for label in labels)
+    return listed(labels) + (" (λ = 1 where none is given)" if whole else "")
 
 
 def _target(axis: "Axis | None") -> str:

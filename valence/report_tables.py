@@ -8,7 +8,8 @@ import pandas as pd
 
 from valence.report_text import confirmatory, interval, number, p_value
 from valence.stats import power_table
-from valence.stats.arms import AXIS_TARGET
+from valence.stats.arms import AXIS_TARGET, BASELINE
+from valence.stats.labels import in_order
 
 if TYPE_CHECKING:
     from valence.axis import Axis
@@ -29,16 +30,21 @@ class Text:
 
 
 def comparisons(statistics: pd.DataFrame) -> Text:
-    """Differences from the baseline, of one classifier; the axis before its controls."""
+    """Differences from the matched baseline, of one classifier; the axis before its controls."""
     rows = statistics.assign(control=statistics["target"] != AXIS_TARGET)
-    rows = rows.sort_values(["strategy", "lambda_", "control", "target", "axis"], kind="stable")
-    return _differences(rows, first=("strategy", "target"))
+    rows = in_order(rows.sort_values(["control", "target", "axis"], kind="stable"))
+    return _differences(rows, first=("strategy", "target", *_against(rows)))
 
 
 def controls(statistics: pd.DataFrame) -> Text:
     """Content and structure of every strategy, of one classifier."""
-    rows = statistics.sort_values(["strategy", "lambda_", "axis", "comparison"], kind="stable")
-    return _differences(rows, first=("strategy", "comparison"))
+    rows = in_order(statistics.sort_values(["axis", "comparison"], kind="stable"))
+    return _differences(rows, first=("strategy", "comparison", *_against(rows[rows["comparison"] == "structure"])))
+
+
+def _against(rows: pd.DataFrame) -> tuple[str, ...]:
+    """The column that names baselines, where there is another than `none`."""
+    return ("against",) if rows["against"].ne(BASELINE).any() else ()
 
 
 def leakage(findings: list[dict]) -> Text:
@@ -72,7 +78,7 @@ def _differences(statistics: pd.DataFrame, *, first: tuple[str, ...]) -> Text:
 
 
 def _name(row: dict, name: str) -> str:
-    return f"{row['strategy']} λ\u00a0{row['lambda_']:g}" if name == "strategy" else str(row[name])
+    return str(row["label"] if name == "strategy" else row[name])
 
 
 def _difference(row: dict) -> list[str]:

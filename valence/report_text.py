@@ -5,8 +5,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from valence.stats import MIN_TEST_SUBJECTS, exact_floor
+from valence.stats.arms import BASELINE
 from valence.stats.contrasts import CONFIRMATORY
+from valence.stats.labels import dose_label, in_order
 
+DOSE = ["strategy", "lambda_", "options", "gradient_match"]
 VERDICTS = ("helps", "hurts", "equivalent", "undecided")
 
 
@@ -69,7 +72,7 @@ def _words(value: object) -> str:
 
 
 def confirmatory(statistics: pd.DataFrame) -> pd.DataFrame:
-    """The comparisons declared before the run: the LLM's axis against none."""
+    """The comparisons declared before the run: the LLM's axis against none, or against the matched baseline."""
     return statistics[statistics["family"].str.startswith(f"{CONFIRMATORY}:")] if len(statistics) else statistics
 
 
@@ -83,15 +86,25 @@ def question(statistics: pd.DataFrame, *, llm: str | None) -> str:
     tested = confirmatory(statistics)
     whose = f" of {llm}" if llm else ""
     controls = sorted({name.split("_")[0] for name in statistics["target"] if name.startswith(("permuted", "random"))})
+    forms, n_doses = tested["strategy"].nunique(), len(tested[DOSE].drop_duplicates())
+    doses = f" in {n_doses} doses" if n_doses > forms else ""
     text = (
         f"Does an extra loss that aligns an EEG emotion classifier with the valence axis{whose} change its accuracy "
         f"on the test subjects? {count(tested['classifier'].nunique(), 'classifier')} and "
-        f"{count(tested['strategy'].nunique(), 'form')} of the loss were tried, each against the same network trained "
-        "without it, from the same initial weights and in the same batch order."
+        f"{count(forms, 'form')} of the loss{doses} were tried, each against the same network trained "
+        f"without it, from the same initial weights and in the same batch order.{matched(tested)}"
     )
     if controls:
         text += f" The same losses were also run with a target that has no content ({listed(controls)})."
     return text
+
+
+def matched(tested: pd.DataFrame) -> str:
+    """A sentence on the strategies that are compared with another baseline than `none`; empty where there is none."""
+    others = tested[tested["against"] != BASELINE]
+    pairs = [(against, sorted(set(part["strategy"]))) for against, part in others.groupby("against", sort=True)]
+    told = [f"{listed(names)} {'is' if len(names) == 1 else 'are'} compared with {against}" for against, names in pairs]
+    return f" Matched baselines: {listed(told)}." if told else ""
 
 
 def answer(statistics: pd.DataFrame) -> list[str]:
@@ -115,7 +128,7 @@ def answer(statistics: pd.DataFrame) -> list[str]:
 
 def _content(statistics: pd.DataFrame, tested: pd.DataFrame) -> list[str]:
     """Whether the effects belong to the axis or to any target of its form."""
-    key = ["dataset", "split", "classifier", "recipe", "strategy", "lambda_", "axis"]
+    key = ["dataset", "split", "classifier", "recipe", *DOSE, "axis"]
     decided = tested[tested["verdict"].isin(["helps", "hurts"])]
     content = statistics.loc[statistics["comparison"] == "content", [*key, "verdict"]]
     both = decided.merge(content, on=key, suffixes=("", "_content"))
@@ -181,9 +194,9 @@ def classifier_sentence(tested: pd.DataFrame, *, baseline: float) -> str:
     """The verdict on one classifier, from its confirmatory comparisons."""
     parts = []
     for verdict in ("helps", "hurts"):
-        rows = tested[tested["verdict"] == verdict].to_dict("records")
+        rows = in_order(tested[tested["verdict"] == verdict]).to_dict("records")
         if rows:
-            named = [f"{row['strategy']} ({number(row['delta'], sign=True)})" for row in rows]
+            named = [f"{dose_label(row)} ({number(row['delta'], sign=True)})" for row in rows]
             parts.append(f"{listed(named)} {verdict if len(rows) == 1 else verdict[:-1]}")
     counts = verdict_counts(tested)
     if counts["equivalent"]:
@@ -203,7 +216,8 @@ def multiplicity(statistics: pd.DataFrame) -> str:
     sizes = sorted(set(tested["family_size"]))
     size = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     return (
-        f"{len(statistics)} comparisons were computed, of which {len(tested)} are confirmatory: the axis against none. "
+        f"{len(statistics)} comparisons were computed, of which {len(tested)} are confirmatory: the axis against none"
+        f"{' or a matched baseline' if tested['against'].ne(BASELINE).any() else ''}. "
         f"Verdicts use Holm's correction inside a family, the comparisons of one kind of one classifier; the "
         f"confirmatory families have {size} {'member' if size == '1' else 'members'}. Controls, content and structure "
         "form families of their own. The Benjamini-Hochberg values take one kind over all classifiers and are "

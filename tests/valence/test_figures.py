@@ -1,6 +1,7 @@
 """Figures show the numbers of their tables, and no others."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -53,7 +54,7 @@ def test_forest_marks_kind_by_shape_and_verdict_by_filling(table):
     assert symbols[8:12] == ["circle", "diamond-open", "square-open", "triangle-up-open"]  # rsa: only the axis hurts
     figure = figures.forest(table)
     assert [trace.name for trace in figure.data if trace.showlegend is not False] == [
-        "LLM axis", "permuted", "random", "other target",
+        "LLM axis", "permuted", "random", "arousal",
     ]  # fmt: skip
     assert len({trace.marker.color for trace in figure.data}) == 4
 
@@ -85,8 +86,72 @@ def test_forest_tells_two_axes_and_two_strengths_apart(table):
     assert len(set(strengths.layout.yaxis.ticktext)) == 8
 
 
+DOSES = [
+    ("distance_ce", 1.0, "tau=10.0", 0.0),
+    ("distance_ce", 1.0, "tau=2.0", 0.0),
+    ("lora", 0.1, "alpha=32.0,rank=16", 0.0),
+    ("rsa", 0.0, "", 0.3),
+    ("rsa", 5.0, "", 0.0),
+    ("rsa", 1.0, "", 0.0),
+]
+
+
+@pytest.fixture(scope="module")
+def doses():
+    rows = results_table(
+        classifiers=["EEGNet"], strategies=DOSES, targets=("vaxis", "detached", "rank", "arousal"),
+        matched={"lora": "full_head"}, effects={("EEGNet", "full_head", "none"): -0.1},
+    )  # fmt: skip
+    return compare(rows, n_bootstrap=200).query("comparison == 'baseline'")
+
+
+def test_doses_are_groups_with_their_labels_and_baselines(doses):
+    figure = figures.forest(doses)
+    ticks = [re.sub(r"<br>", " | ", re.sub(r"</?span[^>]*>", "", tick)) for tick in figure.layout.yaxis.ticktext]
+    assert ticks == [
+        "distance_ce | tau=2",
+        "distance_ce | tau=10",
+        "full_head",
+        "lora | λ=.1 alpha=32 rank=16 | against full_head",
+        "rsa",
+        "rsa | λ=5",
+        "rsa | ratio=.3",
+    ]
+    title = figure.layout.title.text
+    none, full_head = (doses.loc[doses["against"] == name, "baseline"].mean() for name in ("none", "full_head"))
+    assert none - full_head > 0.08
+    assert f"baseline {none:.3f}, full_head {full_head:.3f}, 10 seeds" in title
+    hover = " ".join(text for trace in figure.data for text in trace.text or ())
+    assert "<b>lora λ=.1 alpha=32 rank=16 → vaxis</b> against full_head" in hover
+
+
+def test_every_kind_of_target_has_a_marker_of_its_own(doses):
+    figure = figures.forest(doses)
+    entries = {trace.name: trace.marker.symbol for trace in figure.data if trace.showlegend is not False}
+    assert list(entries) == ["LLM axis", "detached", "matched baseline", "arousal", "rank"]
+    assert len(set(entries.values())) == 5
+    for target, name in (("vaxis", "LLM axis"), ("rank", "rank"), ("none", "matched baseline")):
+        [points] = [trace for trace in figure.data if trace.name == name and trace.showlegend is False]
+        np.testing.assert_allclose(sorted(points.x), sorted(doses.loc[doses["target"] == target, "delta"]))
+
+
+def test_a_tall_forest_has_ticks_above_and_below(table):
+    rows = results_table(classifiers=["EEGNet"], strategies={f"loss{number:02d}": 0.1 for number in range(25)})
+    tall = compare(rows, n_bootstrap=100).query("comparison == 'baseline'")
+    figure, short = figures.forest(tall), figures.forest(table)
+    assert figure.layout.xaxis2.side == "top"
+    assert figure.layout.xaxis2.matches == "x"
+    assert "xaxis2" not in short.layout.to_plotly_json()
+    assert len(points(figure)) == 75
+    assert 1200 < figure.layout.height < 1800
+    assert len(set(figure.layout.yaxis.ticktext)) == 25
+    heights = np.diff(figure.layout.yaxis.tickvals) * (figure.layout.height - 180) / figure.layout.yaxis.range[0]
+    assert heights.min() > 40  # two lines of a label and air
+
+
 def test_names_are_escaped(table):
-    figure = figures.forest(table.assign(strategy="<b>x</b>", classifier="<i>y</i>"))
+    strange = table.assign(strategy="<b>x</b>", classifier="<i>y</i>", against="<b>x</b>", options="<b>x</b>=1")
+    figure = figures.forest(strange)
     text = figure.to_json()
     assert "<b>x" not in text.replace("<b>&lt;", "")
     assert "<i>y" not in text

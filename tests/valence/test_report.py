@@ -150,6 +150,64 @@ def test_light_and_dark_and_narrow_pages_are_provided_for(page):
     assert 'format: "svg"' in page
 
 
+@pytest.fixture(scope="module")
+def dosed():
+    """Doses of one loss, and one with a matched baseline."""
+    doses = [
+        ("lora", 0.1, "rank=16", 0.0),
+        ("lora", 0.1, "", 0.0),
+        ("rsa", 1.0, "", 0.0),
+        ("rsa", 5.0, "", 0.0),
+        ("rsa", 0.0, "", 0.3),
+    ]
+    effects = {("EEGNet", "lora", "vaxis"): 0.05, ("EEGNet", "full_head", "none"): -0.1}
+    rows = results_table(
+        classifiers=["EEGNet"], strategies=doses, effects=effects, spread=QUIET, matched={"lora": "full_head"}
+    )
+    statistics = compare(rows, n_bootstrap=300)
+    return render_report(rows, statistics, a_sweep(rows), axis=an_axis()), statistics
+
+
+def test_doses_and_matched_baselines_are_named(dosed):
+    page, _ = dosed
+    text = Elements(page).text
+    for words in (
+        "2 forms of the loss in 5 doses were tried",
+        "Matched baselines: lora is compared with full_head.",
+        "lora λ=.1 rank=16 (+0.05",
+        "the alignment losses lora λ=.1, lora λ=.1 rank=16, rsa, rsa λ=5 and rsa ratio=.3 (λ = 1 where none is given)",
+        "rsa ratio=.3 vaxis none",
+        "lora λ=.1 rank=16 vaxis full_head ▲ helps",
+        "full_head none none ▼ hurts",
+        "lora λ=.1 rank=16 structure full_head",
+        "the axis against none or a matched baseline.",
+    ):
+        assert words in text, words
+
+
+def test_the_effect_of_one_dose_is_held_against_the_content_of_that_dose(dosed):
+    """Both doses of lora help beyond their controls. Were it that one hurt, its own content would still agree."""
+    _, statistics = dosed
+    assert "the effect belongs to the axis" in " ".join(report_text.answer(statistics))
+    at = statistics["options"].eq("rank=16") & statistics["target"].eq("vaxis")
+    assert set(statistics.loc[at, "comparison"]) == {"baseline", "content"}
+    turned = statistics.assign(verdict=statistics["verdict"].mask(at, "hurts"))
+    assert "the effect belongs to the axis" in " ".join(report_text.answer(turned))
+
+
+def test_a_report_without_matched_baselines_does_not_speak_of_them(page):
+    assert "atched baseline" not in Elements(page).text
+    assert '<th class="word">against</th>' not in page
+
+
+def test_long_tables_of_controls_are_folded_but_the_first():
+    strategies = {f"loss{number:02d}": 0.5 for number in range(7)}
+    rows = results_table(classifiers=["EEGNet", "de_mlp"], strategies=strategies, n_seeds=2, n_subjects=4)
+    page = render_report(rows, compare(rows, n_bootstrap=100), a_sweep(rows), axis=None)
+    section = page[page.index('<section id="controls">') : page.index('<section id="baselines">')]
+    assert re.findall(r"<details( open)?><summary>(\w+)", section) == [(" open", "EEGNet"), ("", "de_mlp")]
+
+
 @pytest.mark.parametrize("partial", [True, False])
 def test_a_partial_sweep_says_so_on_top(tables, partial):
     rows, statistics = tables
