@@ -25,7 +25,7 @@ from valence.figure_style import (
     ticks_on_both_sides,
     whiskers,
 )
-from valence.report_text import interval, number, p_value
+from valence.report_text import DOSE, interval, number, p_value
 from valence.stats.arms import AXIS_TARGET, BASELINE, control_kind, role
 from valence.stats.labels import in_order
 
@@ -101,7 +101,9 @@ def _markers(targets: pd.Series) -> dict[str, tuple[str, str]]:
 
 def _forest_rows(statistics: pd.DataFrame, *, places: dict[str, int], gap: float) -> pd.DataFrame:
     """Rows in drawing order with kind, group, the group's tick label, and height y (down from 0, in rows)."""
-    several_axes = statistics["axis"].replace("", None).nunique() > 1
+    # of one dose: one that reads the axes of several LLMs has a digest of its own, and so may other targets
+    on_axis = statistics[[role(target) == "axis" for target in statistics["target"]]]
+    several_axes = bool((on_axis.groupby(DOSE)["axis"].nunique() > 1).any())
     kinds = [target_kind(target) for target in statistics["target"]]
     rows = statistics.assign(
         kind=kinds,

@@ -82,6 +82,10 @@ def test_forest_tells_two_axes_and_two_strengths_apart(table):
     vaxis = table[table["target"] == "vaxis"]
     both = figures.forest(vaxis.assign(axis="aaaaaaaa").merge(vaxis.assign(axis="bbbbbbbb"), how="outer"))
     assert len(both.layout.yaxis.ticktext) == 8
+    assert all(tick.endswith(("aaaaaa</span>", "bbbbbb</span>")) for tick in both.layout.yaxis.ticktext)
+    digests = table["axis"].mask(table["strategy"] == "rsa", "of all").mask(table["target"] == "arousal", "its own")
+    other = table.assign(axis=digests)
+    assert list(figures.forest(other).layout.yaxis.ticktext) == list(figures.forest(table).layout.yaxis.ticktext)
     strengths = figures.forest(vaxis.assign(lambda_=0.1).merge(vaxis.assign(lambda_=0.5), how="outer"))
     assert len(set(strengths.layout.yaxis.ticktext)) == 8
 
