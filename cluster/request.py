@@ -1,7 +1,7 @@
 """A user's words to a request: every name checked before anything slow begins."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -121,7 +121,7 @@ def resolve(
     opened = None if root is None and kind.makes else kind(root, processing=processing)
     stored = kind.makes if opened is None else opened.inputs
     recipes = chosen.recipes
-    wanted = names_of(strategies, "--strategies")
+    wanted = names_of(strategies, "--strategies") or (verdict_of.REFERENCES if verdict else chosen.strategies)
     judged = judged_strategies(wanted) if verdict else ()
     aims = names_of(targets, "--targets") or (verdict_of.TARGETS if verdict else chosen.targets)
     n_seeds = max(chosen.n_seeds, verdict_of.N_SEEDS) if verdict else chosen.n_seeds
@@ -140,7 +140,7 @@ def resolve(
         ),
     }
     grid = make_grid(
-        strategies=presets.expanded(wanted or chosen.strategies or list(STRATEGIES)),
+        strategies=presets.expanded(wanted or list(STRATEGIES)),
         targets=presets.expanded(aims or [name for name, row in TARGETS.items() if row.by_default]),
         **crossing,
     )
@@ -166,14 +166,10 @@ def resolve(
     )
 
 
-def judged_strategies(wanted: list[str] | None) -> tuple[str, ...]:
-    """The strategies that a verdict is on. Raises BadInput where none is named."""
-    names = [dose.strategy for word in presets.expanded(wanted or []) for dose in doses_of(word)]
-    if not [name for name in names if name != "none"]:
-        raise BadInput(
-            "--verdict without a strategy", allowed="the strategies to be judged", do="name yours with --strategies"
-        )
-    return tuple(dict.fromkeys(name for name in names if name != "none"))
+def judged_strategies(wanted: Sequence[str]) -> tuple[str, ...]:
+    """The strategies that a verdict is on."""
+    names = [dose.strategy for word in presets.expanded(wanted) for dose in doses_of(word)]
+    return tuple(dict.fromkeys(name for name in names if STRATEGIES[name].kind != "none"))
 
 
 def studied_classifiers(preset: presets.Preset) -> list[str]:

@@ -10,5 +10,6 @@ from valence.strategies import STRATEGIES, Strategy
 class NoAlignment(Strategy):
     """Cross-entropy alone."""
 
+    family = "baseline"
     formula = "0"
     source = "baseline"
