@@ -12,7 +12,7 @@ from tests.valence import training_world as world
 from tests.valence.losses import prepared
 from tests.valence.traced_run import TracedRun
 from valence.batched import BatchedRuns, CannotBatch
-from valence.classifiers import CLASSIFIERS, tap_paths, tapped
+from valence.classifiers import CLASSIFIERS, Classifier, tap_paths, tapped
 from valence.errors import BadInput
 from valence.resident import resident
 from valence.stories import EMOTIONS
@@ -208,6 +208,29 @@ def test_frozen_nothing_before_the_features_moves_in_stage_2(classifier):
     (ratio,) = run.objective.ratios  # of stage 1: in stage 2 there is one loss alone
     assert ratio > 0
     assert run.result().metrics["gradient_ratio"] == pytest.approx(ratio.item())
+
+
+class NormalisesLast(torch.nn.Module):
+    """One normalisation before the features, and one that belongs to the last layer."""
+
+    def __init__(self, spec):
+        super().__init__()
+        n_inputs = spec.n_chans * spec.n_times * spec.n_bands
+        self.first = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(n_inputs, 8), torch.nn.BatchNorm1d(8))
+        self.final_layer = torch.nn.Sequential(torch.nn.BatchNorm1d(8), torch.nn.Linear(8, spec.n_outputs))
+
+    def forward(self, x):
+        return self.final_layer(self.first(x))
+
+
+def test_frozen_the_last_layers_own_normalisation_goes_on(monkeypatch):
+    row = Classifier(name="normalises_last", family="test", input="de", build=NormalisesLast)
+    monkeypatch.setitem(CLASSIFIERS._entries, "normalises_last", row)
+    run = to_epoch(begun("pretrain_finetune", "frozen=true", classifier="normalises_last", epochs=3), 1)
+    first = state_of(run)
+    second = state_of(to_epoch(run, 3))
+    assert "first.2.running_mean" in first
+    assert set(equal(first, second)) == before_features(run)
 
 
 @pytest.mark.parametrize("classifier", ["de_mlp", "EEGNet"])
