@@ -268,8 +268,8 @@ class CellRun:
                 "validation_kappa": score["kappa"],
                 "best_epoch": epoch,
             }
-        patience = self.recipe.patience_epochs
-        return bool(patience) and epoch - self._best[0][2] >= patience
+        patience, since = self.recipe.patience_epochs, max(self._best[0][2], self.strategy.first_task_epoch)
+        return bool(patience) and epoch - since >= patience
 
     def state(self) -> dict[str, Any]:
         """What training goes on from after an epoch: tensors and plain values, not copied."""

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -13,8 +14,6 @@ import pytest
 from jobs.prepare_data import main
 from tests.jobs.conftest import called
 from valence.datasets import DATASETS
-
-CODE = re.compile(r"```python\n# my_data\.py\n(.*?)```", re.DOTALL)
 
 
 @pytest.fixture
@@ -112,20 +111,18 @@ def test_a_killed_preparation_goes_on(repository, tmp_path):
     assert "8/8" not in third.stdout  # nothing was converted
 
 
-def test_the_readmes_own_data_set_works(repository, run_here, tmp_path, monkeypatch):
-    (code,) = CODE.findall((repository / "README.md").read_text())
-    (tmp_path / "my_data.py").write_text(code)
-    monkeypatch.syspath_prepend(tmp_path)
+def test_the_template_of_a_data_set_works(repository, run_here, tmp_path):
+    shutil.copy(repository / "valence/templates/my_data.py", tmp_path)
     (tmp_path / "mine").mkdir()
     for number in range(6):
-        x = np.random.default_rng(number).normal(0, 10, size=(6, 4, 2560))
+        x = np.random.default_rng(number).normal(0, 10, size=(9, 4, 2560))
         np.save(tmp_path / f"mine/person{number}.npy", x)
-    words = ("--plugin", "my_data", "--dataset", "mine", "--data-root", tmp_path / "mine", "--out", "out")
+    words = ("--plugin", tmp_path / "my_data.py", "--dataset", "mine", "--data-root", tmp_path / "mine", "--out", "out")
     try:
         code, out, errors = run_here(*words, "--split", "leave-film-out")
         assert code == 0, errors
         assert re.search(r"clean +film", out)
-        np.save(tmp_path / "mine/person3.npy", np.full((6, 4, 2560), 1e-5) + 1e-5 * x)
+        np.save(tmp_path / "mine/person3.npy", np.full((9, 4, 2560), 1e-5) + 1e-5 * x)
         code, _, errors = run_here(*words)
         assert code == 2
         assert "person3.npy: person3 has a median root mean square of 0.0001" in errors

@@ -308,3 +308,20 @@ def test_stopped_and_gone_on_it_is_the_same(name, options, epoch):
     run = begun(name, options, classifier="EEGNet")
     run.restore(torch.load(io.BytesIO(buffer.getvalue()), weights_only=True))
     np.testing.assert_array_equal(to_epoch(run, 4).result().test_logits, whole.test_logits)
+
+
+def test_patience_counts_from_the_first_epoch_that_trains_the_task():
+    about = world.recipe(epochs=8, patience_epochs=1)
+    run = CellRun(
+        world.cell("de_mlp", "pretrain_finetune", about=about, lambda_=1.0),
+        world.dataset(),
+        about,
+        world.target(),
+        resident(world.dataset(), world.split(), de_normalisation="train", device="cpu"),
+    )
+    worse = torch.zeros(len(run.data.validation), world.N_CLASSES)
+    ended = []
+    for epoch in range(6):
+        run.begin_epoch(epoch)
+        ended.append(run.end_epoch(epoch, worse))
+    assert ended == [False] * 5 + [True], "stage 1 is four epochs long"

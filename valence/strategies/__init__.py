@@ -91,6 +91,8 @@ class Strategy(nn.Module):
     source: ClassVar[str] = ""
     tap_paths: tuple[str, ...] = ()
     """dotted paths of the classifier's last layers, whose inputs are the features; there before `wrap`"""
+    first_task_epoch: int = 0
+    """first epoch that trains the task, from which on patience counts; set in `on_epoch`"""
     notes: tuple[str, ...] = ()
     """what a reader of this cell's result should know, in words; set in `prepare`"""
     earlier_logits: torch.Tensor
