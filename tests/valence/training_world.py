@@ -68,16 +68,19 @@ def target(name: str = "vaxis", **fields) -> Target:
     return make_target(name, context(**fields))
 
 
-def spec(input: str, *, n_times: int | None = None) -> SignalSpec:
+def spec(input: str, *, n_times: int | None = None, ch_names: tuple[str, ...] = CH_NAMES) -> SignalSpec:
+    facts = {"n_chans": len(ch_names), "n_outputs": N_CLASSES, "ch_names": ch_names}
     if input == "de":
-        return SignalSpec(n_chans=8, n_times=n_times or 6, n_outputs=N_CLASSES, sfreq=1, ch_names=CH_NAMES, n_bands=5)
-    return SignalSpec(n_chans=8, n_times=n_times or 200, n_outputs=N_CLASSES, sfreq=100, ch_names=CH_NAMES)
+        return SignalSpec(n_times=n_times or 6, sfreq=1, n_bands=5, **facts)
+    return SignalSpec(n_times=n_times or 200, sfreq=100, **facts)
 
 
-def dataset(input: str = "de", *, signal: float = 1.0, seed: int = 0) -> SimpleNamespace:
+def dataset(
+    input: str = "de", *, signal: float = 1.0, seed: int = 0, ch_names: tuple[str, ...] = CH_NAMES
+) -> SimpleNamespace:
     """Prepared samples of six subjects; a class changes the level (DE) or the power (windows) of channels."""
     rng = np.random.default_rng(seed)
-    facts = spec(input)
+    facts = spec(input, ch_names=ch_names)
     labels = np.tile(CLASS_OF_CLIP, len(NAMES))
     shape = (len(labels), facts.n_chans, facts.n_times)
     if input == "de":
@@ -96,7 +99,7 @@ def dataset(input: str = "de", *, signal: float = 1.0, seed: int = 0) -> SimpleN
         begins=np.zeros(len(labels)),
         ends=np.ones(len(labels)),
         folder=None,
-        hash=canonical_hash([input, signal, seed]),
+        hash=canonical_hash([input, signal, seed, *ch_names]),
     )
 
 
