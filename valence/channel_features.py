@@ -183,9 +183,10 @@ class ChannelPower:
         self._parts: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._wanted = 0
         """samples of the pass that are still to come"""
-        model.register_forward_pre_hook(self._begin)
-        model.register_forward_hook(self._end)
-        model.get_submodule(found.path).register_forward_hook(self._hear)
+        # torch.compile would leave out what a hook keeps
+        model.register_forward_pre_hook(torch.compiler.disable(self._begin))
+        model.register_forward_hook(torch.compiler.disable(self._end))
+        model.get_submodule(found.path).register_forward_hook(torch.compiler.disable(self._hear))
 
     def take(self) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         """Power (batch, n_rows) and the features that it was taken from, once."""

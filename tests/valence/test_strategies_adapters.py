@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from tests.valence import training_world as world
 from tests.valence.signal_specs import DE_SMALL, SMALL, noise
+from tests.valence.traced_run import TracedRun
 from valence.adapters import adaptable, add_low_rank, add_scales, freeze
 from valence.classifiers import CLASSIFIERS, build_classifier, tap_paths, tapped
 from valence.errors import BadInput
@@ -312,12 +313,12 @@ def test_options():
 RECIPE = world.recipe(epochs=2)
 
 
-def run_of(strategy: str, classifier: str, earlier=None, *, target: str = "vaxis", **fields) -> CellRun:
+def run_of(strategy: str, classifier: str, earlier=None, *, target: str = "vaxis", make=CellRun) -> CellRun:
     data = world.dataset(CLASSIFIERS[classifier].input)
     cell = world.cell(classifier, strategy, about=RECIPE, lambda_=STRATEGIES[strategy].lambda_)
     held = resident(data, world.split(), de_normalisation=RECIPE.de_normalisation, device="cpu")
     aligned = None if STRATEGIES[strategy].kind == "none" else world.target(target)
-    return CellRun(cell, data, RECIPE, aligned, held, earlier=earlier, **fields)
+    return make(cell, data, RECIPE, aligned, held, earlier=earlier)
 
 
 def finished(run: CellRun):
@@ -357,7 +358,16 @@ def test_a_cell_from_task_only_weights(strategy, classifier, task_only):
     np.testing.assert_array_equal(ended.test_logits, again.test_logits)
 
 
-def test_adapters_learn_more_of_the_task_than_the_head_alone(task_only):
+@pytest.mark.parametrize("strategy", [*ADAPTERS, *HEADS])
+def test_a_captured_step_gives_the_same(strategy, task_only, monkeypatch):
+    monkeypatch.setattr(TracedRun, "n_captured", 0)
+    path = task_only["de_mlp"][1]
+    one, other = (finished(run_of(strategy, "de_mlp", path, make=make)) for make in (CellRun, TracedRun))
+    assert TracedRun.n_captured == 1
+    np.testing.assert_allclose(one.test_logits, other.test_logits, atol=1e-4)
+
+
+def test_adapters_learn_more_of_the_task_than_the_head_alone():
     """Planted classes, and a backbone of chance: what is behind it cannot fit them as well as what is inside it."""
     losses = {}
     for strategy in ("full_head", *ADAPTERS):

@@ -1,6 +1,7 @@
 """Losses on channels: which are looked at, where a classifier keeps them apart, and alpha power there against scipy."""
 
 import copy
+import dataclasses
 import gc
 import weakref
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from torch import nn
 
 from tests.valence import training_world as world
 from tests.valence.signal_specs import FACED, SEED_V, noise
+from tests.valence.traced_run import TracedRun
 from valence import emod
 from valence.channel_features import ChannelFeatures, ChannelPower, band_bins, find_channel_features
 from valence.channel_views import channel_mask, rows_of
@@ -455,12 +457,19 @@ def dataset(input_: str) -> SimpleNamespace:
     return data
 
 
-def run_of(strategy: str, classifier: str, **fields) -> CellRun:
+def run_of(strategy: str, classifier: str, *, make: type[CellRun] = CellRun, **fields) -> CellRun:
     about_ = world.recipe(epochs=2)
     data = dataset(CLASSIFIERS[classifier].input)
     cell = world.cell(classifier, strategy, about=about_, lambda_=STRATEGIES[strategy].lambda_)
+    cell = dataclasses.replace(cell, **fields)
     held = resident(data, world.split(), de_normalisation=about_.de_normalisation, device="cpu")
-    return CellRun(cell, data, about_, world.target(), held, **fields)
+    return make(cell, data, about_, world.target(), held)
+
+
+def finished(run: CellRun):
+    while run.advance():
+        pass
+    return run.result()
 
 
 @pytest.mark.parametrize("classifier", ["EEGNet", "ShallowFBCSPNet", "FBCNet", "de_transformer", "de_gru"])
@@ -469,12 +478,27 @@ def test_a_cell(strategy, classifier):
     results = []
     for _ in range(2):
         run = run_of(strategy, classifier)
-        while run.advance():
-            pass
-        results.append(run.result())
+        results.append(finished(run))
     one, other = results
     np.testing.assert_array_equal(one.test_logits, other.test_logits)
     assert np.isfinite(one.test_logits).all()
     assert one.metrics["gradient_ratio"] > 0
     assert "fixed filters once for all windows" not in one.rewrites
-    assert not (strategy == "frontal_asymmetry" and one.rewrites)
+    assert not (run.strategy.reads_inside and one.rewrites)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "classifier"), [("frontal_mask", "de_mlp"), ("frontal_asymmetry", "de_transformer")]
+)
+def test_a_captured_step_gives_the_same(strategy, classifier, monkeypatch):
+    monkeypatch.setattr(TracedRun, "n_captured", 0)
+    one, other = (finished(run_of(strategy, classifier, make=make)) for make in (CellRun, TracedRun))
+    assert TracedRun.n_captured == 1
+    np.testing.assert_allclose(one.test_logits, other.test_logits, atol=1e-4)
+
+
+@pytest.mark.parametrize("classifier", ["EEGNet", "ShallowFBCSPNet"])
+def test_the_gradient_ratio_is_what_it_is_matched_to(classifier):
+    """At the layer that the loss reads, or at the features of both looks."""
+    ratio = finished(run_of("frontal_asymmetry", classifier, gradient_match=0.3)).metrics["gradient_ratio"]
+    assert ratio == pytest.approx(0.3, rel=1e-3)

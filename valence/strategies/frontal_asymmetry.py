@@ -15,7 +15,7 @@ import torch
 
 from valence.channel_features import ChannelPower, find_channel_features
 from valence.channel_views import channel_mask, rows_of, why_missing
-from valence.strategies import STRATEGIES, Batch, Circumstances
+from valence.strategies import STRATEGIES, Batch, Circumstances, need_target
 from valence.value_regression import ValueRegression
 
 RIGHT, LEFT = ("F4", "F8", "Fp2"), ("F3", "F7", "Fp1")
@@ -45,10 +45,12 @@ class FrontalAsymmetry(ValueRegression):
         return why_missing((*RIGHT, *LEFT), about.spec.ch_names)
 
     def prepare(self, model, spec, n_features, target):
+        target = need_target(target, type(self).__name__)
         rows = rows_of((*RIGHT, *LEFT), spec.ch_names)
         found = find_channel_features(model, spec, rows, ALPHA_HZ)
         super().prepare(model, spec, n_features if found is None else len(RIGHT), target)
         self.register_buffer("mask", channel_mask((*RIGHT, *LEFT), spec))
+        self.reads_inside = found is not None
         if found is None:
             self.notes = ("asymmetry from the input masked to six channels",)
             return
