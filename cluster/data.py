@@ -136,8 +136,13 @@ def data_hash(data: Data, input: str) -> str:
 
 def training_ratings(data: Data) -> np.ndarray | None:
     """Mean self-rated valence of each clip by those who train in every input and are tested in none, (n_clips,)."""
-    train = set.intersection(*(set(split.train.subjects) for split in data.splits.values()))
-    return data.dataset.ratings(sorted(train))
+    parts = [split.train for split in data.splits.values()]
+    train = set.intersection(*(set(part.subjects) for part in parts))
+    ratings = data.dataset.ratings(sorted(train))
+    if ratings is None:
+        return None
+    clips = set.intersection(*(set(part.clips) for part in parts))  # those of other parts are unknown in training
+    return np.where([clip in clips for clip in range(len(ratings))], ratings, np.nan)
 
 
 def data_facts(prepared: Prepared) -> dict:

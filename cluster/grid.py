@@ -227,6 +227,7 @@ def bind(
     split: str,
     recipes: Mapping[str, Recipe],
     axis_digests: Sequence[str],
+    ratings_digest: str = "",
     weights: Mapping[str, str],
 ) -> list[Cell]:
     """The grid's cells, once the content of the data set and of the axes is known.
@@ -235,6 +236,7 @@ def bind(
     ----------
     hashes, recipes : by input, "windows" or "de".
     axis_digests : of all axes, the one under study first; cells whose target needs none carry an empty one.
+    ratings_digest : of the training subjects' ratings, which stand in the axis's place for targets made from them.
     weights : classifier to the digest of the pretrained weights it starts from.
     """
     cells = []
@@ -250,7 +252,7 @@ def bind(
                 recipe_hash=recipes[input].hash,
                 strategy=one.dose.strategy,
                 target=one.target,
-                axis=_axis_of(one.dose, one.target, axis_digests),
+                axis=_axis_of(one.dose, one.target, axis_digests, ratings_digest),
                 lambda_=one.dose.lambda_,
                 seed=one.seed,
                 options=one.dose.options,
@@ -262,11 +264,14 @@ def bind(
     return cells
 
 
-def _axis_of(dose: Dose, target: str, digests: Sequence[str]) -> str:
+def _axis_of(dose: Dose, target: str, digests: Sequence[str], ratings: str) -> str:
     """Digest of what the target is made from: of all axes where the strategy reads several, whatever the target."""
     if dose.kind.kind == "several":
         return canonical_hash(list(digests))
-    return digests[0] if target != NO_TARGET and target_facts(target).needs_axis else ""
+    if target == NO_TARGET:
+        return ""
+    facts = target_facts(target)
+    return digests[0] if facts.needs_axis else ratings if facts.needs_ratings else ""
 
 
 def earlier_cell(cell: Cell) -> Cell | None:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from cluster import views
 from cluster.data import Data, data_facts, data_hash, load_data, training_ratings
 from cluster.grid import as_dicts, bind, earlier_cell, target_facts
@@ -91,12 +93,18 @@ def needs_axis(request: Request) -> bool:
     return any(target_facts(target).needs_axis for target in request.grid.targets)
 
 
+def wanted_ratings(request: Request, data: Data) -> np.ndarray | None:
+    """Ratings by the training subjects, (n_clips,), where a target of the grid is made from them."""
+    wanted = any(target_facts(target).needs_ratings for target in request.grid.targets)
+    return training_ratings(data) if wanted else None
+
+
 def made_targets(request: Request, data: Data, axes: Sequence[Axis]) -> dict[tuple[str, int], Target]:
     """Every target of the grid by name and seed, made once for a sweep.
 
     Raises BadInput before anything is trained where one of them cannot be made.
     """
-    ratings = training_ratings(data)
+    ratings = wanted_ratings(request, data)
     made: dict[tuple[str, int], Target] = {}
     for name in sorted(request.grid.targets):
         drawn = target_facts(name).numbered
@@ -166,6 +174,13 @@ def fit_axis(request: Request, listener: Listener) -> Axis:
     )
 
 
+def digest_of(ratings: np.ndarray | None) -> str:
+    """16 hex digits over ratings, (n_clips,); empty where there are none."""
+    if ratings is None:
+        return ""
+    return canonical_hash([None if np.isnan(rating) else float(rating) for rating in ratings])
+
+
 def bound_cells(request: Request, data: Data, axes: Sequence[Axis], weights: Mapping[str, Path]) -> list[Cell]:
     """The cells of a request, in order of importance."""
     split = next(iter(data.splits.values())).name
@@ -176,6 +191,7 @@ def bound_cells(request: Request, data: Data, axes: Sequence[Axis], weights: Map
         split=split,
         recipes=request.preset.recipes,
         axis_digests=[axis.digest for axis in axes],
+        ratings_digest=digest_of(wanted_ratings(request, data)),
         weights={classifier: digest_in(kept, Store(request.out)) for classifier, kept in weights.items()},
     )
 

@@ -135,7 +135,7 @@ def resolve(
                 if stored_input(input, recipes[input]) in stored
             },
             classes=tuple(name.casefold() for name in kind.emotions or kind.classes),
-            has_ratings=kind.ratings is not Dataset.ratings if opened is None else opened.ratings() is not None,
+            has_ratings=kind.ratings is not Dataset.ratings if opened is None else has_ratings(opened),
             n_axes=max(len(axis_files), 1),
         ),
     }
@@ -164,6 +164,11 @@ def resolve(
         pretrained=pretrained_of(pretrained, grid.classifiers),
         judged=judged,
     )
+
+
+def has_ratings(dataset: Dataset) -> bool:
+    """True where the subjects on disk have rated the clips."""
+    return dataset.ratings(dataset.subjects(dataset.inputs[0])[:1]) is not None
 
 
 def judged_strategies(wanted: Sequence[str]) -> tuple[str, ...]:

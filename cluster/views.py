@@ -15,7 +15,7 @@ from valence.cell import canonical_hash
 from valence.errors import BadInput
 from valence.splits import PARTS
 
-VIEW_VERSION = 1
+VIEW_VERSION = 2
 """raised when statistics or report change, so that views of unchanged cells are rebuilt"""
 
 
@@ -186,7 +186,8 @@ def _declared_family(sweep: dict) -> int:
     for cell in sweep["cells"]:
         if cell["target"] == "vaxis":
             key = (cell["classifier"], cell["recipe_hash"], cell["dataset_hash"])
-            families.setdefault(key, set()).add((cell["strategy"], cell["lambda_"], cell["axis"]))
+            dose = ("strategy", "lambda_", "options", "gradient_match", "axis")
+            families.setdefault(key, set()).add(tuple(cell[name] for name in dose))
     return max(map(len, families.values()), default=0)
 
 
@@ -197,7 +198,8 @@ def _axis(store: Store, sweep: dict) -> Axis | None:
 def _facts(rows: pd.DataFrame, sweep: dict, planned: list[str], *, family_size: int) -> dict:
     """What the report says that the tables do not know."""
     failed = rows[rows["status"] == "failed"]
-    columns = ["cell_id", "classifier", "strategy", "target", "seed", "error"]
+    names = ("cell_id", "classifier", "strategy", "lambda_", "options", "gradient_match", "target", "seed", "error")
+    columns = list(names)
     split = next(iter(sweep["splits"].values()))
     return {
         "preset": sweep["preset"],
