@@ -23,6 +23,7 @@ from jobs.terminal import (
     baseline_table,
     console,
     duration,
+    exclusion_lines,
     mirror_trouble,
     number,
     statistics_tables,
@@ -107,11 +108,8 @@ def show_plan(options) -> int:
         for line in audit_lines(findings):
             console.print(line)
     _plan_cost(request, counts, work, dollars_per_hour=options.dollars_per_hour)
-    for exclusion in request.grid.exclusions:
-        what = f"{exclusion.classifier} {exclusion.strategy} {exclusion.target}"
-        console.print(f"excluded: {what}: {exclusion.reason}", markup=False)
-    if not request.grid.exclusions:
-        console.print("excluded: nothing")
+    for line in exclusion_lines(request.grid.exclusions):
+        console.print(line, markup=False)
     return 0
 
 

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pandas as pd
 from rich.console import Console
@@ -10,13 +10,18 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from cluster.grid import Exclusion
 from cluster.listener import Listener
 from cluster.pipeline import Outcome
 from cluster.views import Views
 from valence.leakage import Finding
+from valence.stats.labels import dose_label
 
 REPORT_EVERY_S = 10.0
 """between lines of progress where no terminal can redraw one"""
+
+MOST_ROWS = 60
+"""of a table of comparisons; a longer one shows what is read first"""
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -114,12 +119,20 @@ def statistics_tables(statistics: pd.DataFrame) -> Iterator[Table]:
         table.title = f"{classifier}: Δ balanced accuracy, {seeds} paired seeds, {subjects} test subjects"
         for name in ("comparison", "strategy", "target", "Δ", "95 % interval", "p Holm", "verdict"):
             table.add_column(name, justify="right" if name in ("Δ", "p Holm") else "left", no_wrap=True)
-        for row in members.itertuples():
-            interval = escape(f"[{number(row.ci_low, '+.3f')}, {number(row.ci_high, '+.3f')}]")
-            target = "controls" if row.comparison == "structure" else row.target
-            figures = (number(row.delta, "+.3f"), interval, number(row.p_holm, ".3f"))
-            table.add_row(row.comparison, row.strategy, target, *figures, row.verdict)
+        shown = members if len(members) <= MOST_ROWS else members[_is_first_read(members)]
+        for row in shown.to_dict("records"):
+            interval = escape(f"[{number(row['ci_low'], '+.3f')}, {number(row['ci_high'], '+.3f')}]")
+            target = "controls" if row["comparison"] == "structure" else row["target"]
+            figures = (number(row["delta"], "+.3f"), interval, number(row["p_holm"], ".3f"))
+            table.add_row(row["comparison"], dose_label(row), target, *figures, row["verdict"])
+        if len(shown) < len(members):
+            table.caption = f"{len(members) - len(shown)} comparisons of controls are in the report"
         yield table
+
+
+def _is_first_read(members: pd.DataFrame) -> pd.Series:
+    """The axis against its baseline, content and structure."""
+    return members["comparison"].isin(["content", "structure"]) | (members["target"] == "vaxis")
 
 
 LEVEL_STYLE = {"leak": "bold red", "confound": "yellow", "unknown": "yellow", "clean": "green"}
@@ -145,6 +158,20 @@ def baseline_table(rows: pd.DataFrame) -> Table:
         chance = 1 / len(members["recall"].iloc[0])
         table.add_row(classifier, f"{values.mean():.3f}", spread, str(len(values)), f"{chance:.3f}")
     return table
+
+
+def exclusion_lines(exclusions: Sequence[Exclusion]) -> Iterator[str]:
+    """What is not run, a line for all that share classifier and targets, or classifier and strategy, and the reason."""
+    if not exclusions:
+        yield "excluded: nothing"
+    targets: dict[tuple[str, str, str], list[str]] = {}
+    for one in exclusions:
+        targets.setdefault((one.classifier, one.strategy, one.reason), []).append(one.target)
+    strategies: dict[tuple[str, tuple[str, ...], str], list[str]] = {}
+    for (classifier, strategy, reason), names in targets.items():
+        strategies.setdefault((classifier, tuple(names), reason), []).append(strategy)
+    for (classifier, aims, reason), members in strategies.items():
+        yield f"excluded: {classifier}, {', '.join(members)}, target {', '.join(aims)}: {reason}"
 
 
 def mirror_trouble(views: Views) -> None:

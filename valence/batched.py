@@ -24,7 +24,7 @@ class CannotBatch(Exception):
     """These cells do not fit into one network."""
 
 
-def _why_not(strategy: Strategy) -> str | None:
+def why_alone(strategy: Strategy) -> str | None:
     """Why a strategy's cells cannot share one network; None where they can."""
     reasons = {
         "adds to the classifier": adds_to_classifier(strategy),
@@ -52,7 +52,7 @@ class BatchedRuns:
 
     def __init__(self, runs: Sequence[CellRun]):
         for run in runs:
-            reason = _why_not(run.strategy)
+            reason = why_alone(run.strategy)
             if reason:
                 raise CannotBatch(f"{run.cell.strategy} {reason}")
         self.runs, self.failed = list(runs), dict[int, Exception]()

@@ -1,5 +1,7 @@
 """Modes agree with eager training; groups lose nothing to errors or to memory; a pack changes no cell."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -278,3 +280,12 @@ def test_a_lost_device_is_nobodys_failure(traced, plugged, mode):
     about = world.recipe(epochs=1)
     with pytest.raises(torch.AcceleratorError):
         trained([world.cell("plugged", about=about, seed=seed) for seed in range(2)], about, mode=mode)
+
+
+def test_cells_that_cannot_share_a_network_train_beside_those_that_can():
+    about = world.recipe(epochs=2)
+    names = {"aux_mse": 0.1, "pretrain_finetune": 1.0, "rsa": 1.0}
+    cells = [world.cell("de_mlp", name, about=about, lambda_=strength) for name, strength in names.items()]
+    cells[1] = dataclasses.replace(cells[1], options="frozen=true")
+    ended = {one.cell.strategy: one.outcome.mode for one in trained(cells, about, mode="batched")}
+    assert ended == {"aux_mse": "batched", "pretrain_finetune": "eager", "rsa": "batched"}
