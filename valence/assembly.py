@@ -74,14 +74,14 @@ def assemble(
     strategy.tap_paths = tap_paths(model, classifier)
     torch.manual_seed(derive_seed(cell.cell_id, "strategy parameters"))
     made.model = strategy.wrap(model).to(data.x.device)
-    if rewrites and not strategy.reads_inside:
-        if not (recipe.augmentation_p or strategy.reads_input or prepared.spec.n_bands):
-            _filter_once(made)
-        made.rewrites += rewrite(made.model, made.data.x[:2])
     with tapped(made.model.eval(), classifier) as forward, torch.no_grad():
         n_features = forward(made.data.x[:1]).features.shape[1]
     strategy.prepare(made.model, prepared.spec, n_features, target)
     strategy.to(data.x.device)
+    if rewrites and not strategy.reads_inside:  # which a strategy knows once it is prepared
+        if not (recipe.augmentation_p or strategy.reads_input or prepared.spec.n_bands):
+            _filter_once(made)
+        made.rewrites += rewrite(made.model, made.data.x[:2])
     torch.manual_seed(derive_seed(cell.pair_id, "dropout"))
     return made
 

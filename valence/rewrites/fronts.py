@@ -18,6 +18,8 @@ from valence.rewrites.intercept import free
 from valence.rewrites.trace import Trace, record, untouched
 
 COSTLY = ("fft", "conv", "filt", "stft")
+UNSTEADY = ("dropout", "batch_norm", "instance_norm")
+"""operations that give another answer in training than in evaluation: what holds them is no filter, fixed or frozen"""
 PROBE = 4096
 """samples after an impulse in which a filter must have died away"""
 
@@ -89,7 +91,8 @@ def find_front(trace: Trace, module: nn.Module, x: torch.Tensor) -> tuple[nn.Mod
         names = [getattr(call.function, "__name__", "") for call in trace.calls if call.owner in inside]
         costly = any(word in name for name in names for word in COSTLY)
         alone = all(call.owner in inside for call in trace.consumers[id(x)])
-        if fixed and costly and alone:
+        steady = not any(word in name for name in names for word in UNSTEADY)
+        if fixed and costly and steady and alone:
             return part, result
     return None
 

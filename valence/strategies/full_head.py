@@ -18,5 +18,3 @@ class FullHead(FrozenBackbone):
     baseline = "none"
     formula = "0, with all but the last layer frozen"
     source = "Alain & Bengio 2017"
-    # Frozen, whole blocks look like fixed filters; applied to the data once they would lose their dropout.
-    reads_input = True

@@ -23,8 +23,6 @@ class FullHeadAux(FrozenBackbone, ValueRegression):
     lambda_ = 0.1
     formula = "mean (w·logits_i + b - a_{s_i})², with all but the last layer frozen"
     source = "arXiv:2606.00129"
-    # Frozen, whole blocks look like fixed filters; applied to the data once they would lose their dropout.
-    reads_input = True
 
     def adapt(self, model: nn.Module) -> None:
         open_taps(model, self.tap_paths)
