@@ -4,9 +4,11 @@ A folder in; one sweep a world and repetition, each in a folder below it, and th
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import pandas as pd
 
@@ -39,14 +41,29 @@ class Trial:
     world: World
     repetition: int
     folder: Path
+    strategies: tuple[str, ...]
+    n_seeds: int
 
 
-def trials(out: Path, *, n_repetitions: int = N_REPETITIONS) -> Iterator[Trial]:
+def trials(
+    out: Path,
+    *,
+    strategies: tuple[str, ...] = STRATEGIES,
+    n_seeds: Mapping[str, int] = MappingProxyType(N_SEEDS),
+    n_repetitions: int = N_REPETITIONS,
+) -> Iterator[Trial]:
     """Every sweep of the control, each below the folder."""
     for name, row in WORLDS.items():
         for repetition in range(n_repetitions if name == "no_axis" else 1):
             world = dataclasses.replace(row.world, seed=row.world.seed + repetition)
-            yield Trial(row=row, world=world, repetition=repetition, folder=out / f"{name}-{repetition:02d}")
+            yield Trial(
+                row=row,
+                world=world,
+                repetition=repetition,
+                folder=out / f"{name}-{repetition:02d}",
+                strategies=strategies,
+                n_seeds=n_seeds[name],
+            )
 
 
 def request_of(trial: Trial, listener: Listener) -> Request:
@@ -63,9 +80,11 @@ def request_of(trial: Trial, listener: Listener) -> Request:
         name=f"{presets.POSITIVE_CONTROL}: {row.name}",
         description=row.description,
         classifiers=(CLASSIFIER,),
-        strategies=tuple(f"{name}:lambda={row.lambdas[name]}" if name in row.lambdas else name for name in STRATEGIES),
+        strategies=tuple(
+            f"{name}:lambda={row.lambdas[name]}" if name in row.lambdas else name for name in trial.strategies
+        ),
         targets=TARGETS,
-        n_seeds=N_SEEDS[row.name],
+        n_seeds=trial.n_seeds,
         split="standard",
         recipes={"windows": Recipe(name="unused", epochs=1), "de": row.recipe},
         n_paraphrases=0,
@@ -74,8 +93,20 @@ def request_of(trial: Trial, listener: Listener) -> Request:
     return resolve(preset=preset, dataset="simulated", data_root=str(root), axis=str(axis), out=str(folder))
 
 
-def run(out: Path, *, tracking_uri: str | None, partial: bool, retry_failed: bool, listener: Listener) -> pd.DataFrame:
+def run(
+    out: Path,
+    *,
+    listener: Listener,
+    tracking_uri: str | None = None,
+    partial: bool = False,
+    retry_failed: bool = False,
+    **smaller: Any,
+) -> pd.DataFrame:
     """Run every sweep that is not done; the comparisons of all, with columns world and repetition.
+
+    Parameters
+    ----------
+    smaller : see trials.
 
     Raises
     ------
@@ -84,7 +115,7 @@ def run(out: Path, *, tracking_uri: str | None, partial: bool, retry_failed: boo
     out.mkdir(parents=True, exist_ok=True)
     tables = []
     with ray_session():
-        for trial in trials(out):
+        for trial in trials(out, **smaller):
             outcome = pipeline.run(
                 request_of(trial, listener),
                 tracking_uri=tracking_uri or default_tracking_uri(out),
