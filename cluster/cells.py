@@ -55,6 +55,7 @@ class Context:
     """All that cells of a sweep share; it lies once in each node's object store, arrays without a copy."""
 
     folder: str
+    """of the sweep"""
     prepared: Mapping[str, Prepared]
     """by input"""
     splits: Mapping[str, Split]
@@ -72,6 +73,12 @@ class Context:
     execution: Execution = Execution()
     plugins: tuple[str, ...] = ()
     """user modules that register plug-ins"""
+    store_url: str | None = None
+    """where results are committed; in the folder where None"""
+
+    def store(self) -> Store:
+        """The store that this sweep commits to."""
+        return Store(Path(self.folder), self.store_url)
 
 
 def set_up_process(context: Context, device: str) -> None:
@@ -84,11 +91,11 @@ def set_up_process(context: Context, device: str) -> None:
         torch.set_float32_matmul_precision("high")  # TF32, as convolutions have it by default
     for module in context.plugins:
         load_plugin(module)
-    if not (Path(context.folder) / "plans").is_dir():
+    if context.store_url is None and not (Path(context.folder) / "plans").is_dir():
         raise BadInput(
             f"{context.folder} is not the sweep's folder on node {platform.node()}",
             allowed="a folder that every node sees under the same path",
-            do="put --out on storage that all nodes mount",
+            do="put --out on storage that all nodes mount, or results into object storage with --store",
         )
 
 
@@ -146,8 +153,8 @@ def earlier_weights(cell: Cell, context: Context) -> dict[str, Path]:
     earlier = earlier_cell(cell)
     if earlier is None:
         return {}
-    path = Store(Path(context.folder)).trained_path(earlier.cell_id)
-    if not path.exists():
+    path = context.store().trained(earlier.cell_id)
+    if path is None:
         raise BadInput(
             f"{cell.strategy} builds on {earlier.strategy}, cell {earlier.cell_id}, which has failed",
             allowed="a cell whose earlier cell is done",

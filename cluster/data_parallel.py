@@ -20,7 +20,6 @@ import torch
 from cluster.cells import Context, Execution, earlier_weights, outcome_of, set_up_process, target_of
 from cluster.grid import as_dicts, from_dict
 from cluster.session import Session
-from cluster.store import Store
 from cluster.sweep import MAX_ACTOR_FAILURES, CellEnded
 from valence.cell import Cell
 from valence.classifiers import CLASSIFIERS
@@ -72,7 +71,7 @@ def run_cells(
     -------
     list of str : messages of cells whose processes were lost more often than allowed; they are not committed.
     """
-    store, shared, lost = Store(Path(context.folder)), ray.put(context), []
+    store, shared, lost = context.store(), ray.put(context), []
     for n_devices in sorted(set(devices.values())):
         cells = [cell for cell, wanted in devices.items() if wanted == n_devices]
 
@@ -137,7 +136,7 @@ def _train_on(n_devices: int, cell: Cell, context: ray.ObjectRef, folder: Path, 
 def train_worker(config: dict) -> None:
     """What every process of a cell does; the first one commits, and whichever has an error of its own."""
     context: Context = ray.get(config["context"])
-    cell, store = from_dict(config["cell"]), Store(Path(context.folder))
+    cell, store = from_dict(config["cell"]), context.store()
     if store.is_ended(cell.cell_id, with_weights=cell.cell_id in context.kept):
         return
     device = ray.train.torch.get_device()

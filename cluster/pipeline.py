@@ -49,7 +49,7 @@ def run(
     """
     started = time.monotonic()
     request.out.mkdir(parents=True, exist_ok=True)
-    store = Store(request.out)
+    store = Store(request.out, request.store_url)
     modules = [word for word in request.plugins if not is_file_word(word)]
     with MemoryPeak() as memory, contextlib.ExitStack() as stack:
         data = load_data(request, listener)
@@ -63,6 +63,8 @@ def run(
         weights = keep_weights(request.pretrained, store, {name: of.spec for name, of in data.prepared.items()})
         cells = bound_cells(request, data, axes, weights)
         name = save_plan(request, store, data, cells, axes)
+        store.compact()
+        store.rows([cell.cell_id for cell in cells])  # files that are damaged are found before work is counted
         for cell_id in store.failed([cell.cell_id for cell in cells]) if retry_failed else []:
             store.retry(cell_id)
         waiting = to_train(cells, store)
@@ -74,6 +76,7 @@ def run(
 
             lost = train(request, store, data, targets, weights, waiting, session, listener, n_committed=n_committed)
         stack.close()
+        store.compact()
         complete = not {cell.cell_id for cell in cells} - store.committed()
         built = None
         if complete or partial:
@@ -127,14 +130,14 @@ def made_targets(request: Request, data: Data, axes: Sequence[Axis]) -> dict[tup
 
 def to_train(cells: Sequence[Cell], store: Store) -> list[Cell]:
     """Cells that are not committed, and those whose weights a waiting cell builds on and that were not kept."""
-    committed = store.committed()
+    committed, index = store.committed(), {cell: number for number, cell in enumerate(cells)}
     waiting = {cell: None for cell in cells if cell.cell_id not in committed}
     for cell in list(waiting):
         earlier = earlier_cell(cell)
         while earlier is not None and not store.is_ended(earlier.cell_id, with_weights=True):
             waiting[earlier] = None
             earlier = earlier_cell(earlier)
-    return sorted(waiting, key=list(cells).index)
+    return sorted(waiting, key=index.__getitem__)
 
 
 def axis_file(axis: Axis) -> str:

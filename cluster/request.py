@@ -9,6 +9,7 @@ from typing import Any
 from cluster import presets
 from cluster import verdict as verdict_of
 from cluster.cells import Execution
+from cluster.files import open_files
 from cluster.grid import Given, Grid, make_grid, merged
 from cluster.llm_actors import choose_engine
 from cluster.pretrained import pretrained_of
@@ -63,6 +64,8 @@ class Request:
     """classifier to the place of its weights"""
     judged: tuple[str, ...] = ()
     """strategies on which a verdict is asked for"""
+    store_url: str | None = None
+    """where results are committed; in `out` where None"""
 
 
 def resolve(
@@ -91,6 +94,7 @@ def resolve(
     exact: bool = False,
     gpus_per_cell: int | None = None,
     verdict: bool = False,
+    store: Word = None,
 ) -> Request:
     """Check every word of a command; None stands for the preset's choice.
 
@@ -163,6 +167,7 @@ def resolve(
         execution=execution_of(mode, cells_at_once, exact=exact, gpus_per_cell=gpus_per_cell),
         pretrained=pretrained_of(pretrained, grid.classifiers),
         judged=judged,
+        store_url=store_url_of(store),
     )
 
 
@@ -238,6 +243,14 @@ def output_folder(out: Word, *, name: str) -> Path:
     if not os.access(nearest, os.W_OK):
         raise BadInput(f"--out {path} cannot be written", allowed="a folder you may write to", do="give another path")
     return path
+
+
+def store_url_of(store: Word) -> str | None:
+    """Where results are committed, if not in the sweep's folder. Raises BadInput for a URL that cannot be used."""
+    if store is None:
+        return None
+    open_files(store)
+    return store
 
 
 def _axis_file(axis: str) -> Path:

@@ -51,6 +51,7 @@ def train(
     earlier = [earlier_cell(cell) for cell in waiting]
     context = Context(
         folder=str(store.folder.resolve()),
+        store_url=store.url,
         prepared=data.prepared,
         splits=data.splits,
         recipes={recipe.hash: recipe for recipe in recipes.values()},

@@ -1,8 +1,9 @@
 """Packs to committed cells: Ray Tune runs one trial a pack on persistent actors that keep the data set."""
 
+import platform
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from ray import tune
 from cluster.cells import Context, choose, set_up_process, train_rows
 from cluster.grid import as_dicts, from_dict
 from cluster.packs import Pack
-from cluster.store import Store
+from cluster.store import Store, Unusable
 from valence.cell import Cell
 
 MAX_ACTOR_FAILURES = 5
@@ -37,7 +38,7 @@ class PackTrainable(tune.Trainable):
         set_up_process(context, self._device)
         self._packs = packs
         self._context = context
-        self._store = Store(Path(context.folder))
+        self._store = context.store()
         self.reset_config(config)
 
     def reset_config(self, new_config: dict) -> bool:
@@ -53,10 +54,13 @@ class PackTrainable(tune.Trainable):
         group, self._waiting = self._waiting[:n_cells], self._waiting[n_cells:]
         # another driver on the same store may have been first
         group = [cell for cell in group if not self._is_ended(cell)]
-        ended = []
+        ended: list[dict] = []
         for outcome in train_rows(group, self._context, device=self._device, mode=mode) if group else ():
-            row = outcome.row | {"attempts": self._store.attempts(outcome.row["cell_id"]) + 1}
-            self._store.commit(row, outcome.artifacts, weights=outcome.weights)
+            try:
+                row = outcome.row | {"attempts": self._store.attempts(outcome.row["cell_id"]) + 1}
+                self._store.commit(row, outcome.artifacts, weights=outcome.weights)
+            except Unusable as error:
+                return {"ended": ended, "unusable": f"node {platform.node()}: {error}", "done": True}
             told = ("cell_id", "classifier", "status", "seconds", "balanced_accuracy")
             ended.append({name: row.get(name) for name in told})
         return {"ended": ended, "done": not self._waiting}
@@ -74,10 +78,35 @@ class PackTrainable(tune.Trainable):
 @dataclass
 class _Progress(tune.Callback):
     on_cell: Callable[[CellEnded], None]
+    on_unusable: Callable[[str], None]
 
     def on_trial_result(self, iteration: int, trials: list, trial: object, result: dict, **info: object) -> None:
         for ended in result.get("ended") or ():
             self.on_cell(CellEnded(**ended))
+        if "unusable" in result:
+            self.on_unusable(result["unusable"])
+
+
+@dataclass
+class _Trouble(tune.Stopper):
+    """Workers that could not commit: all of them are stopped where the driver cannot write, either."""
+
+    store: Store
+    messages: list[str] = field(default_factory=list)
+    cause: Unusable | None = None
+
+    def add(self, message: str) -> None:
+        self.messages.append(message)
+        try:
+            self.store.check_writable()
+        except Unusable as error:
+            self.cause = error
+
+    def __call__(self, trial_id: str, result: dict) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self.cause is not None
 
 
 def run_packs(
@@ -91,8 +120,12 @@ def run_packs(
     Returns
     -------
     list of str : messages of packs whose actor was lost more often than allowed; their cells are not committed.
+
+    Raises
+    ------
+    Unusable : where the store has become full, read-only or out of reach; committed cells stay.
     """
-    store = Store(Path(context.folder))
+    store = context.store()
     n_left = sum(len(pack.cells) for pack in packs)
     while packs:
         before = n_left
@@ -106,20 +139,15 @@ def run_packs(
 
 def _unfinished(packs: Sequence[Pack], store: Store, kept: frozenset[str]) -> list[Pack]:
     """What is left of each pack; packs that are done are left out."""
-    left = [
-        (
-            pack,
-            tuple(cell for cell in pack.cells if not store.is_ended(cell.cell_id, with_weights=cell.cell_id in kept)),
-        )
-        for pack in packs
-    ]
+    ended = store.ended((cell.cell_id for pack in packs for cell in pack.cells), with_weights=kept)
+    left = [(pack, tuple(cell for cell in pack.cells if cell.cell_id not in ended)) for pack in packs]
     return [replace(pack, cells=cells) for pack, cells in left if cells]
 
 
 def _run_once(
     packs: Sequence[Pack], *, context: Context, gpus_per_pack: float, on_cell: Callable[[CellEnded], None]
 ) -> list[str]:
-    scratch = Path(context.folder) / ".tune"
+    scratch, trouble = Path(context.folder) / ".tune", _Trouble(context.store())
     trainable = tune.with_parameters(PackTrainable, packs=[as_dicts(pack.cells) for pack in packs], context=context)
     resources = {"CPU": 1.0, "GPU": gpus_per_pack} if gpus_per_pack else {"CPU": 1.0}
     tuner = tune.Tuner(
@@ -131,12 +159,15 @@ def _run_once(
             storage_path=str(scratch.resolve()),
             failure_config=tune.FailureConfig(max_failures=MAX_ACTOR_FAILURES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-            callbacks=[_Progress(on_cell=on_cell)],
+            callbacks=[_Progress(on_cell=on_cell, on_unusable=trouble.add)],
+            stop=trouble,
             verbose=0,
         ),
     )
     try:
         results = tuner.fit()
-        return [str(error) for error in results.errors]
+        if trouble.cause is not None:
+            raise trouble.cause
+        return [str(error) for error in results.errors] + trouble.messages
     finally:
         shutil.rmtree(scratch, ignore_errors=True)  # Tune's state is never read again: work = grid - committed

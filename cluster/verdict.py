@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from cluster.store import Store, replace
 from valence.axis import Axis
@@ -60,6 +59,6 @@ def _saturation(store: Store, plan: dict, rows: pd.DataFrame) -> Saturation | No
 
 
 def _clip_features(store: Store, cell_id: str) -> np.ndarray:
-    table = pq.read_table(store.folder / "features" / f"{cell_id}.parquet", partitioning=None)
+    table = store.artifact("features", cell_id)
     column = table["features"].combine_chunks()
     return np.asarray(column.flatten()).reshape(len(table), -1)

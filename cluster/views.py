@@ -60,19 +60,19 @@ def build(
     plans = store.plans()
     everything = union_of_plans(list(plans.values()))
     family_size = _declared_family(everything)
-    sweep = everything
-    if plan is not None and not partial and _missing(store, everything):
+    sweep, rows = everything, store.rows(_ids(everything))
+    if plan is not None and not partial and len(rows) < len(everything["cells"]):
         sweep = union_of_plans([plans[plan]])
-    n_missing = len(_missing(store, sweep))
-    planned = [cell["cell_id"] for cell in sweep["cells"]]
+        rows = rows[rows["cell_id"].isin(_ids(sweep))].reset_index(drop=True)
+    planned = _ids(sweep)
+    n_missing = len(planned) - len(rows)
     if n_missing and not partial:
         raise BadInput(
             f"{n_missing} of {len(planned)} cells are not committed yet: a table now could tell another story",
             allowed="a complete grid, or --partial, which says so on top of the report",
             do=f"run the sweep's command again to finish it, add --partial, or remove a grid that is not wanted any "
-            f"more from {store.folder / 'plans'}",
+            f"more from {store.files.place}/plans",
         )
-    rows = store.rows(planned)
     state = canonical_hash([VIEW_VERSION, family_size, sweep["exclusions"], sweep["axis_file"], *_state(rows, planned)])
     statistics = _stamped(store, state) if not again else None
     report = store.folder / "report.html"
@@ -126,8 +126,8 @@ def union_of_plans(plans: Sequence[dict]) -> dict:
     }
 
 
-def _missing(store: Store, sweep: dict) -> set[str]:
-    return {cell["cell_id"] for cell in sweep["cells"]} - store.committed()
+def _ids(sweep: dict) -> list[str]:
+    return [cell["cell_id"] for cell in sweep["cells"]]
 
 
 def _state(rows: pd.DataFrame, planned: Sequence[str]) -> list:

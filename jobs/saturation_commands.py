@@ -2,7 +2,6 @@
 
 import math
 from collections import Counter
-from pathlib import Path
 
 import pandas as pd
 from rich.markup import escape
@@ -11,7 +10,7 @@ from rich.table import Table
 from cluster import pipeline, tracking
 from cluster.cost import table_cost
 from cluster.data import planned_audits, planned_work
-from cluster.request import Request, chosen_preset, output_folder, resolve
+from cluster.request import Request, chosen_preset, output_folder, resolve, store_url_of
 from cluster.session import local_slots
 from cluster.speeds import is_measured
 from cluster.store import Store
@@ -42,13 +41,14 @@ def request_of(options) -> Request:
     grid = ("preset", "classifiers", "strategies", "targets", "seeds")
     data = ("dataset", "data_root", "split", "protocol", "features", "de_window_s", "recipe", "prepared")
     how = ("pretrained", "mode", "cells_at_once", "exact", "gpus_per_cell", "verdict")
-    words = {name: getattr(options, name) for name in (*grid, *data, *how, "llm", "axis", "engine", "out")}
+    words = {name: getattr(options, name) for name in (*grid, *data, *how, "llm", "axis", "engine", "out", "store")}
     return resolve(**words, plugins=options.plugin)
 
 
-def folder_of(options) -> Path:
-    """The sweep's folder, for options that only look at it."""
-    return output_folder(options.out, name=chosen_preset(options.preset, options.dataset, verdict=options.verdict).name)
+def store_of(options) -> Store:
+    """The sweep's store, for options that only look at it."""
+    preset = chosen_preset(options.preset, options.dataset, verdict=options.verdict)
+    return Store(output_folder(options.out, name=preset.name), store_url_of(options.store))
 
 
 def run(options, *, command: str) -> int:
@@ -66,7 +66,8 @@ def run(options, *, command: str) -> int:
     finally:
         listener.cells_end()
     ui = tracking.ui_command(request.out, options.tracking_uri)
-    summary(outcome, out=request.out, ui=ui, resume=command)
+    cells = f"{request.store_url or request.out}/cells"
+    summary(outcome, cells=cells, ui=ui, resume=command)
     views = outcome.views
     if request.judged and views is not None:
         show_verdict(request, views)
@@ -75,7 +76,7 @@ def run(options, *, command: str) -> int:
 
 def show_verdict(request: Request, views: Views) -> None:
     """The verdict on each strategy asked about, with each classifier."""
-    store = Store(request.out)
+    store = Store(request.out, request.store_url)
     plan = list(store.plans().values())[-1]
     for one in verdicts(store, plan, views.statistics, request.judged):
         console.print(f"\n[bold]Verdict on {escape(one.strategy)} with {one.classifier}[/]")
@@ -168,7 +169,7 @@ def show_status(options) -> int:
     """How far a sweep is, from its plans and committed cells."""
     from cluster.views import union_of_plans
 
-    store = Store(folder_of(options))
+    store = store_of(options)
     # without cells whose plug-in was edited since: the report leaves them out, too
     planned = pd.DataFrame(union_of_plans(list(store.plans().values()))["cells"])
     rows = store.rows(planned["cell_id"])
@@ -195,7 +196,7 @@ def show_status(options) -> int:
 
 def show_cell(options) -> int:
     """What is known of one cell."""
-    store = Store(folder_of(options))
+    store = store_of(options)
     planned = _planned(store)
     matches = planned[planned["cell_id"].str.startswith(options.why)]
     if len(matches) != 1 or not options.why:
@@ -213,7 +214,7 @@ def show_cell(options) -> int:
         console.print("status                         waiting: planned and not committed")
     elif row["error"]:
         console.print(f"\n{row['error']}", markup=False)
-    for file in sorted((store.folder / "failures").glob(f"{cell['cell_id']}-*.parquet")):
+    for file in store.failures(cell["cell_id"]):
         console.print(f"earlier failure: {file}", markup=False)
     return 0
 
@@ -222,7 +223,7 @@ def rebuild(options) -> int:
     """Table, report and MLflow again, from committed cells."""
     from cluster import views
 
-    store = Store(folder_of(options))
+    store = store_of(options)
     built = views.build(
         store,
         plan=None,

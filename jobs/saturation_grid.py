@@ -62,6 +62,8 @@ class Options:
     """auto, vllm or transformers"""
     out: Word = None
     """folder of the results; results/PRESET where not given"""
+    store: Word = None
+    """object storage that cells are committed to: s3://bucket/prefix, gs://bucket/prefix; OUT where not given"""
     pretrained: Word = None
     """start from pretrained weights: CBraMod=PATH,Labram=hub (hub: the published ones are fetched)"""
     mode: str = "auto"

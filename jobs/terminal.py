@@ -185,7 +185,7 @@ def number(value: float | None, form: str) -> str:
     return "–" if value is None or pd.isna(value) else format(value, form)
 
 
-def summary(outcome: Outcome, *, out, ui: str, resume: str) -> None:
+def summary(outcome: Outcome, *, cells: str, ui: str, resume: str) -> None:
     """The last lines: what was done, what it says, where it is."""
     views = outcome.views
     if views is not None:
@@ -215,6 +215,6 @@ def summary(outcome: Outcome, *, out, ui: str, resume: str) -> None:
         mirror_trouble(views)
         console.print(f"report      {views.report_path}", markup=False)
         console.print(f"statistics  {views.statistics_path}", markup=False)
-    console.print(f"cells       {out / 'cells'}", markup=False)
+    console.print(f"cells       {cells}", markup=False)
     console.print(f"MLflow UI   {ui}", markup=False)
     sys.stdout.flush()

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cluster.store import SCHEMA, Store, put_if_absent, replace
+from cluster.store import SCHEMA, Store, Unusable, put_if_absent, replace
 from valence.cell import Cell
 from valence.errors import BadInput
 
@@ -95,11 +95,11 @@ def test_plain_pandas_and_duckdb_read_the_folder(tmp_path):
 def test_artifacts_are_there_before_the_row(tmp_path, monkeypatch):
     store, written = Store(tmp_path), []
 
-    def recorded(path, content):
-        written.append((path.parent.name, path.exists()))
-        return put_if_absent(path, content)
+    def recorded(self, name, content):
+        written.append((name.partition("/")[0], self.exists(name)))
+        return put_if_absent(tmp_path / name, content)
 
-    monkeypatch.setattr("cluster.store.put_if_absent", recorded)
+    monkeypatch.setattr("cluster.files.Folder.put_if_absent", recorded)
     cell = make_cell()
     tables = {kind: pa.table({"clip": [1, 2]}) for kind in ("predictions", "features")}
     assert store.commit(make_row(cell), tables)
@@ -132,32 +132,85 @@ def test_a_second_retry_leaves_what_was_committed_since(tmp_path, monkeypatch):
     cell = make_cell()
     store.commit(make_row(cell, status="failed"))
 
-    def other_command_is_faster(path, content):
+    def other_command_is_faster(self, name, content):
         monkeypatch.undo()
         Store(tmp_path).retry(cell.cell_id)
         store.commit(make_row(cell, attempts=2))
         return False
 
-    monkeypatch.setattr("cluster.store.put_if_absent", other_command_is_faster)
+    monkeypatch.setattr("cluster.files.Folder.put_if_absent", other_command_is_faster)
     store.retry(cell.cell_id)
     assert store.row(cell.cell_id)["status"] == "done"
 
 
-def test_a_foreign_parquet_file_is_refused(tmp_path):
-    store = Store(tmp_path)
-    store.commit(make_row(make_cell()))
-    pq.write_table(pa.table({"a": [1]}), store.cells / "0123456789abcdef.parquet")
-    with pytest.raises(BadInput, match="0123456789abcdef"):
-        store.rows()
+def foreign(path, table):
+    pq.write_table(pa.table({"a": [1]}), path)
 
 
-def test_a_damaged_cell_is_named(tmp_path):
-    store = Store(tmp_path)
-    store.commit(make_row(make_cell()))
-    path = store.cells / "0000000000000000.parquet"
+def rubbish(path, table):
     path.write_bytes(b"PAR1 rubbish")
-    with pytest.raises(BadInput, match="0000000000000000"):
+
+
+def cut_short(path, table):
+    pq.write_table(table, path)
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def empty(path, table):
+    path.touch()
+
+
+def of_another_cell(path, table):
+    pq.write_table(table, path)
+
+
+@pytest.mark.parametrize("damage", [foreign, rubbish, cut_short, empty, of_another_cell])
+def test_a_damaged_cell_is_put_into_quarantine_and_runs_again(tmp_path, caplog, damage):
+    store = Store(tmp_path)
+    good, bad = make_cell(0), make_cell(1)
+    store.commit(make_row(good))
+    path = store.cells / f"{bad.cell_id}.parquet"
+    damage(path, pq.read_table(store.cells / f"{good.cell_id}.parquet", partitioning=None))
+    content = path.read_bytes()
+    assert list(store.rows()["cell_id"]) == [good.cell_id]
+    assert store.committed() == {good.cell_id}
+    assert f"cell {bad.cell_id} counts as not run" in caplog.text
+    kept, reason = sorted((tmp_path / "quarantine").iterdir())
+    assert (kept.suffix, kept.read_bytes()) == (".parquet", content)
+    assert bad.cell_id in reason.read_text()
+    assert store.commit(make_row(bad))
+    assert len(store.rows()) == 2
+    assert Store(tmp_path).row(bad.cell_id)["status"] == "done"
+
+
+def test_a_damaged_cell_that_is_looked_at_is_put_into_quarantine(tmp_path):
+    store = Store(tmp_path)
+    rubbish(put_in_place(store, make_cell()), None)
+    assert store.row(make_cell().cell_id) is None
+    assert not store.committed()
+
+
+def put_in_place(store, cell):
+    store.cells.mkdir(parents=True, exist_ok=True)
+    return store.cells / f"{cell.cell_id}.parquet"
+
+
+def test_a_file_that_cannot_be_read_is_no_damaged_cell(tmp_path):
+    store = Store(tmp_path)
+    put_in_place(store, make_cell()).mkdir()  # the system refuses to read it
+    with pytest.raises(Unusable, match="cannot be read"):
         store.rows()
+    assert not (tmp_path / "quarantine").exists()
+
+
+def test_rows_of_an_older_version_have_nulls_in_new_columns(tmp_path):
+    store, cell = Store(tmp_path), make_cell()
+    table = pa.Table.from_pylist([make_row(cell)], schema=SCHEMA)
+    pq.write_table(table.drop_columns(["mode", "notes"]), put_in_place(store, cell))
+    rows = store.rows()
+    assert list(rows.columns) == SCHEMA.names
+    assert rows[["mode", "notes"]].isna().all(axis=None)
+    assert rows.loc[0, "balanced_accuracy"] == 0.25
 
 
 def test_a_folder_without_a_sweep_is_bad_input(tmp_path):
