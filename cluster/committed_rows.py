@@ -69,9 +69,10 @@ class CommittedRows:
             return None
         self._read(stamps)
         held = {cell_id: stamp for cell_id, stamp in self._known.stamps.items() if stamps.get(cell_id) == stamp}
-        name = snapshots.write(self._files, _those(self._known, held), held, made_from=self._known.name)
+        table = _those(self._known, held)
+        name = snapshots.write(self._files, table, held, made_from=self._known.name)
         if name is not None:
-            self._in_snapshot = held
+            self._known, self._in_snapshot = snapshots.Snapshot(table, held, name), held
         return name
 
     def _stamps(self) -> dict[str, str]:
