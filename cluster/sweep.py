@@ -1,5 +1,6 @@
 """Packs to committed cells: Ray Tune runs one trial a pack on persistent actors that keep the data set."""
 
+import logging
 import platform
 import shutil
 from collections.abc import Callable, Sequence
@@ -55,14 +56,18 @@ class PackTrainable(tune.Trainable):
         # another driver on the same store may have been first
         group = [cell for cell in group if not self._is_ended(cell)]
         ended: list[dict] = []
+        was_first = True
         for outcome in train_rows(group, self._context, device=self._device, mode=mode) if group else ():
             try:
                 row = outcome.row | {"attempts": self._store.attempts(outcome.row["cell_id"]) + 1}
-                self._store.commit(row, outcome.artifacts, weights=outcome.weights)
+                was_first &= self._store.commit(row, outcome.artifacts, weights=outcome.weights)
             except Unusable as error:
                 return {"ended": ended, "unusable": f"node {platform.node()}: {error}", "done": True}
             told = ("cell_id", "classifier", "status", "seconds", "balanced_accuracy")
             ended.append({name: row.get(name) for name in told})
+        if not was_first:
+            # another driver trains this pack at the same time: going on in step would train each cell twice
+            self._waiting.reverse()
         return {"ended": ended, "done": not self._waiting}
 
     def _is_ended(self, cell: Cell) -> bool:
@@ -148,6 +153,8 @@ def _run_once(
     packs: Sequence[Pack], *, context: Context, gpus_per_pack: float, on_cell: Callable[[CellEnded], None]
 ) -> list[str]:
     scratch, trouble = Path(context.folder) / ".tune", _Trouble(context.store())
+    # Tune's state is never read again: on a full disk the one message is ours
+    logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
     trainable = tune.with_parameters(PackTrainable, packs=[as_dicts(pack.cells) for pack in packs], context=context)
     resources = {"CPU": 1.0, "GPU": gpus_per_pack} if gpus_per_pack else {"CPU": 1.0}
     tuner = tune.Tuner(
