@@ -12,10 +12,13 @@ from pathlib import Path
 
 import psutil
 
+from cluster.address import check_reachable
 from valence.errors import BadInput
 
 RAY_JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """set by Ray for the entry point of a submitted job"""
+MOST = {"CPU": "valence/most-cpus", "GPU": "valence/most-gpus"}
+"""labels of a head whose autoscaler starts nodes from zero: how much of each it may start, see cluster.yaml"""
 
 _DEFAULTS = {
     # Tune's own loggers write four files a trial; the Parquet cells are the record
@@ -48,7 +51,7 @@ def prepare_environment() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """What the cluster offers."""
+    """What the cluster offers, or will once its autoscaler has started all that it may."""
 
     n_cpus: int
     n_gpus: int
@@ -96,6 +99,7 @@ def ray_session(*, plugins: Sequence[str] = ()) -> Iterator[Session]:
         # workers run the driver's code, whatever is installed there
         root = Path(__file__).resolve().parent
         options["runtime_env"] = {"py_modules": [str(root), str(root.parent / "valence")]}
+    check_reachable(address)
     on_terminate = signal.getsignal(signal.SIGTERM)
     ray.init(address=address, configure_logging=False, **options)
     if threading.current_thread() is threading.main_thread():
@@ -109,8 +113,13 @@ def ray_session(*, plugins: Sequence[str] = ()) -> Iterator[Session]:
 def _offered() -> Session:
     import ray
 
-    resources = ray.cluster_resources()
-    return Session(n_cpus=max(int(resources.get("CPU", 1)), 1), n_gpus=int(resources.get("GPU", 0)))
+    now, nodes = ray.cluster_resources(), [node for node in ray.nodes() if node["Alive"]]
+
+    def most(kind: str) -> int:
+        labelled = [int(node["Labels"].get(MOST[kind], 0)) for node in nodes]
+        return max(int(now.get(kind, 0)), *labelled)
+
+    return Session(n_cpus=max(most("CPU"), 1), n_gpus=most("GPU"))
 
 
 @dataclass

@@ -13,6 +13,7 @@ from ray import tune
 from cluster.cells import Context, choose, set_up_process, train_rows
 from cluster.grid import as_dicts, from_dict
 from cluster.packs import Pack
+from cluster.resources import check_possible
 from cluster.store import Store, Unusable
 from valence.cell import Cell
 
@@ -35,7 +36,7 @@ class PackTrainable(tune.Trainable):
     """One pack; one group of its cells a step; each cell committed the moment it ends. The actor outlives its pack."""
 
     def setup(self, config: dict, *, packs: list[list[dict]], context: Context) -> None:  # type: ignore[override]
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._device = _device(self.trial_resources)
         set_up_process(context, self._device)
         self._packs = packs
         self._context = context
@@ -114,13 +115,33 @@ class _Trouble(tune.Stopper):
         return self.cause is not None
 
 
+def _device(asked: tune.PlacementGroupFactory | None) -> str:
+    """The device of this actor; a GPU that it did not ask for is another's, and of a part it has that part's memory."""
+    share = asked.required_resources.get("GPU", 0) if asked else 0
+    if not share or not torch.cuda.is_available():
+        return "cpu"
+    if share < 1:
+        torch.cuda.set_per_process_memory_fraction(share)  # Ray keeps books of parts, and isolates nothing
+    return "cuda"
+
+
 def run_packs(
-    packs: Sequence[Pack], *, context: Context, gpus_per_pack: float, on_cell: Callable[[CellEnded], None]
+    packs: Sequence[Pack],
+    *,
+    context: Context,
+    gpus_per_pack: float,
+    on_cell: Callable[[CellEnded], None],
+    on_cpu: frozenset[str] = frozenset(),
 ) -> list[str]:
     """Run packs to their end, each cell committed as it ends.
 
     Tune starts a pack again when its actor is lost while it trains, but gives it up when that happens between two
     packs: what is not committed then is asked for again, as long as each round commits something.
+
+    Parameters
+    ----------
+    gpus_per_pack : 0 where there are no GPUs, 1, or a part of one, which several packs then share.
+    on_cpu : classifiers whose packs train on a CPU core although there are GPUs, see cluster.placement.
 
     Returns
     -------
@@ -129,17 +150,28 @@ def run_packs(
     Raises
     ------
     Unusable : where the store has become full, read-only or out of reach; committed cells stay.
+    BadInput : where no node has what a pack asks for, and none that has it is being started.
     """
     store = context.store()
     n_left = sum(len(pack.cells) for pack in packs)
     while packs:
         before = n_left
-        errors = _run_once(packs, context=context, gpus_per_pack=gpus_per_pack, on_cell=on_cell)
+        asked = [_asked(pack, gpus_per_pack, on_cpu) for pack in packs]
+        for amounts in {tuple(one): one for one in asked}.values():
+            check_possible(amounts)
+        errors = _run_once(packs, asked, context=context, on_cell=on_cell)
         packs = _unfinished(packs, store, context.kept)
         n_left = sum(len(pack.cells) for pack in packs)
         if packs and n_left == before:
             return errors or [f"{len(packs)} packs ended without their cells"]
     return []
+
+
+def _asked(pack: Pack, gpus_per_pack: float, on_cpu: frozenset[str]) -> dict[str, float]:
+    if not gpus_per_pack or pack.cells[0].classifier in on_cpu:
+        return {"CPU": 1.0}
+    # a GPU never waits for a core of its node that other packs hold
+    return {"GPU": gpus_per_pack} if on_cpu else {"CPU": 1.0, "GPU": gpus_per_pack}
 
 
 def _unfinished(packs: Sequence[Pack], store: Store, kept: frozenset[str]) -> list[Pack]:
@@ -150,15 +182,18 @@ def _unfinished(packs: Sequence[Pack], store: Store, kept: frozenset[str]) -> li
 
 
 def _run_once(
-    packs: Sequence[Pack], *, context: Context, gpus_per_pack: float, on_cell: Callable[[CellEnded], None]
+    packs: Sequence[Pack],
+    asked: Sequence[dict[str, float]],
+    *,
+    context: Context,
+    on_cell: Callable[[CellEnded], None],
 ) -> list[str]:
     scratch, trouble = Path(context.folder) / ".tune", _Trouble(context.store())
     # Tune's state is never read again: on a full disk the one message is ours
     logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
     trainable = tune.with_parameters(PackTrainable, packs=[as_dicts(pack.cells) for pack in packs], context=context)
-    resources = {"CPU": 1.0, "GPU": gpus_per_pack} if gpus_per_pack else {"CPU": 1.0}
     tuner = tune.Tuner(
-        tune.with_resources(trainable, resources),
+        tune.with_resources(trainable, lambda config: tune.PlacementGroupFactory([asked[config["pack"]]])),
         param_space={"pack": tune.grid_search(list(range(len(packs))))},
         tune_config=tune.TuneConfig(reuse_actors=True, trial_dirname_creator=lambda trial: trial.trial_id),
         run_config=tune.RunConfig(
