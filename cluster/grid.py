@@ -15,6 +15,8 @@ from valence.targets import TARGETS, TargetBuilder, canonical_target
 
 NO_TARGET = "none"
 BASELINE = "none"
+STUDIED = "vaxis"
+"""every other target is a control of it"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +110,7 @@ def make_grid(
     classifiers = [_known(CLASSIFIERS, name) for name in _unique(classifiers)]
     doses = _unique([default_dose(BASELINE), *(dose for word in strategies for dose in doses_of(word))])
     targets = _unique([canonical_target(name) for name in targets])
+    _check_relations(doses)
     judge = _Judge(given)
     exclusions: list[Exclusion] = []
     combinations: dict[Combination, None] = {}
@@ -142,6 +145,26 @@ def with_needed(one: Combination) -> list[Combination]:
     """A combination after all that it builds on or is compared with."""
     needed = [need for need in (one.baseline, one.earlier) if need is not None and need != one]
     return [*(each for need in needed for each in with_needed(need)), one]
+
+
+def _check_relations(doses: Sequence[Dose]) -> None:
+    """Raise BadInput where a strategy's baseline takes a target, or strategies build on each other in a circle."""
+    for dose in doses:
+        kind, chain = dose.kind, [dose.strategy]
+        if STRATEGIES[kind.baseline].kind != "none":
+            raise BadInput(
+                f"strategy {dose.strategy!r}: its baseline {kind.baseline!r} takes a target",
+                allowed=", ".join(name for name, row in STRATEGIES.items() if row.kind == "none"),
+                do="correct the class",
+            )
+        while (earlier := STRATEGIES[chain[-1]].earlier) is not None:
+            chain.append(earlier.strategy)
+            if chain.count(earlier.strategy) > 1:
+                raise BadInput(
+                    f"strategies build on each other: {' on '.join(chain)}",
+                    allowed="a chain that ends",
+                    do="correct the class",
+                )
 
 
 class _Judge:
@@ -206,7 +229,7 @@ def _unique(values: Iterable) -> list:
 
 
 def _order(one: Combination) -> tuple:
-    rank = 0 if one.target == NO_TARGET else 1 if target_facts(one.target).numbered else 2
+    rank = 0 if one.target == NO_TARGET else 2 if one.target == STUDIED else 1
     return rank, one.seed, one.classifier, one.dose.strategy, one.target, one.dose
 
 
@@ -271,7 +294,8 @@ def _axis_of(dose: Dose, target: str, digests: Sequence[str], ratings: str) -> s
     if target == NO_TARGET:
         return ""
     facts = target_facts(target)
-    return digests[0] if facts.needs_axis else ratings if facts.needs_ratings else ""
+    made_from = [*digests[: int(facts.needs_axis)], *([ratings] if facts.needs_ratings else [])]
+    return canonical_hash(made_from) if len(made_from) > 1 else "".join(made_from)
 
 
 def earlier_cell(cell: Cell) -> Cell | None:
@@ -303,6 +327,9 @@ def _plugin_digests(classifier: str, strategy: str, target: str) -> str:
     digests = [CLASSIFIERS.digest(classifier), STRATEGIES.digest(strategy)]
     if target != NO_TARGET:
         digests.append(TARGETS.digest(_base(target)))
+    earlier = STRATEGIES[strategy].earlier
+    if earlier is not None:  # what the weights it builds on were made by
+        digests.append(STRATEGIES.digest(earlier.strategy))
     return "".join(digests)
 
 

@@ -33,6 +33,8 @@ class Outcome:
     """messages of packs that were given up; their cells are not committed"""
     peak_memory_bytes: int
     seconds: float
+    plan: str
+    """name of the recorded grid of this command"""
     views: views.Views | None
     """None where cells are missing and no partial table was asked for"""
 
@@ -82,6 +84,7 @@ def run(
         if complete or partial:
             built = views.build(store, plan=name, tracking_uri=tracking_uri, partial=partial, say=listener.stage)
     return Outcome(
+        plan=name,
         n_cells=len(cells),
         n_new=len(waiting),
         lost=lost,

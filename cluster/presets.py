@@ -28,8 +28,8 @@ PAPER_25 = (
     *("pretrain_finetune:frozen=true", "pretrain_finetune", "uncertainty"),
 )
 """the rows of the study at its own strengths. Two of the 25 are not here: "full data, 0.5" is the row aux_mse_strong,
-which reads all data (its doses are aux_mse_strong:share=.1/.25/.5), and of "cross-EEG (FACED to SEED-V)" the study does
-not say what is trained on what"""
+which reads all data (its doses are aux_mse:lambda=.5:share=.1/.25/.5), and of "cross-EEG (FACED to SEED-V)" the study
+does not say what is trained on what"""
 CONTROLS = (
     *("detached", "permuted_1", "permuted_2", "permuted_3", "random_1", "random_2", "random_3"),
     *("arousal", "behaviour", "rank", "identity"),

@@ -10,7 +10,7 @@ from cluster import presets
 from cluster import verdict as verdict_of
 from cluster.cells import Execution
 from cluster.files import open_files
-from cluster.grid import Given, Grid, make_grid, merged
+from cluster.grid import NO_TARGET, Given, Grid, label_of, make_grid, merged
 from cluster.llm_actors import choose_engine
 from cluster.pretrained import pretrained_of
 from cluster.session import in_submitted_job
@@ -29,7 +29,7 @@ from valence.registry import unknown_name
 from valence.samples import stored_input
 from valence.splits import canonical_split
 from valence.strategies import STRATEGIES
-from valence.strategy_options import doses_of
+from valence.strategy_options import Dose, doses_of
 from valence.targets import TARGETS
 
 DATASET = "simulated"
@@ -62,8 +62,8 @@ class Request:
     execution: Execution
     pretrained: Mapping[str, str]
     """classifier to the place of its weights"""
-    judged: tuple[str, ...] = ()
-    """strategies on which a verdict is asked for"""
+    judged: tuple[Dose, ...] = ()
+    """doses on which a verdict is asked for"""
     store_url: str | None = None
     """where results are committed; in `out` where None"""
 
@@ -126,7 +126,6 @@ def resolve(
     stored = kind.makes if opened is None else opened.inputs
     recipes = chosen.recipes
     wanted = names_of(strategies, "--strategies") or (verdict_of.REFERENCES if verdict else chosen.strategies)
-    judged = judged_strategies(wanted) if verdict else ()
     aims = names_of(targets, "--targets") or (verdict_of.TARGETS if verdict else chosen.targets)
     n_seeds = max(chosen.n_seeds, verdict_of.N_SEEDS) if verdict else chosen.n_seeds
     crossing: dict[str, Any] = {
@@ -148,6 +147,7 @@ def resolve(
         targets=presets.expanded(aims or [name for name, row in TARGETS.items() if row.by_default]),
         **crossing,
     )
+    judged = judged_doses(grid, wanted) if verdict else ()
     if verdict:
         grid = merged(grid, make_grid(strategies=verdict_of.REFERENCES, targets=["vaxis"], **crossing))
     return Request(
@@ -176,10 +176,19 @@ def has_ratings(dataset: Dataset) -> bool:
     return dataset.ratings(dataset.subjects(dataset.inputs[0])[:1]) is not None
 
 
-def judged_strategies(wanted: Sequence[str]) -> tuple[str, ...]:
-    """The strategies that a verdict is on."""
-    names = [dose.strategy for word in presets.expanded(wanted) for dose in doses_of(word)]
-    return tuple(dict.fromkeys(name for name in names if STRATEGIES[name].kind != "none"))
+def judged_doses(grid: Grid, wanted: Sequence[str]) -> tuple[Dose, ...]:
+    """The doses that a verdict is on. Raises BadInput, with the reason, for one that the grid leaves out."""
+    doses = [dose for word in presets.expanded(wanted) for dose in doses_of(word)]
+    ran = {one.dose for one in grid.combinations if one.target in ("vaxis", NO_TARGET)}
+    for dose in doses:
+        if dose not in ran:
+            reasons = [one.reason for one in grid.exclusions if one.strategy == label_of(dose)]
+            raise BadInput(
+                f"--verdict on {label_of(dose)}, which is not run with the axis: {(reasons or ['no such target'])[0]}",
+                allowed="a strategy that runs with the target vaxis, or takes no target",
+                do="name another strategy, classifier or data set, or leave --targets out",
+            )
+    return tuple(dict.fromkeys(dose for dose in doses if dose.strategy != "none"))
 
 
 def studied_classifiers(preset: presets.Preset) -> list[str]:

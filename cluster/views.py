@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cluster.differences import differences
 from cluster.store import Store, parquet_bytes, replace
 from valence.axis import Axis
 from valence.cell import canonical_hash
@@ -34,6 +35,8 @@ class Views:
     """MLflow runs written"""
     mirror_error: str
     """why MLflow could not be written; empty where it could"""
+    differences: tuple[str, ...] = ()
+    """where the cells are not of one kind, a line each"""
 
 
 def build(
@@ -64,6 +67,7 @@ def build(
     if plan is not None and not partial and len(rows) < len(everything["cells"]):
         sweep = union_of_plans([plans[plan]])
         rows = rows[rows["cell_id"].isin(_ids(sweep))].reset_index(drop=True)
+    found = tuple(differences(sweep["cells"], list(plans.values())))
     planned = _ids(sweep)
     n_missing = len(planned) - len(rows)
     if n_missing and not partial:
@@ -73,13 +77,15 @@ def build(
             do=f"run the sweep's command again to finish it, add --partial, or remove a grid that is not wanted any "
             f"more from {store.files.place}/plans",
         )
-    state = canonical_hash([VIEW_VERSION, family_size, sweep["exclusions"], sweep["axis_file"], *_state(rows, planned)])
+    state = canonical_hash(
+        [VIEW_VERSION, family_size, sweep["exclusions"], sweep["axis_file"], found, *_state(rows, planned)]
+    )
     statistics = _stamped(store, state) if not again else None
     report = store.folder / "report.html"
     if statistics is None or not report.exists():
         say("statistics: paired differences, intervals, Holm")
         statistics = _compare(rows, family_size=family_size)
-        facts = _facts(rows, sweep, planned, family_size=family_size)
+        facts = _facts(rows, sweep, planned, family_size=family_size) | {"differences": found}
         replace(report, _render(rows, statistics, facts, axis=_axis(store, sweep)).encode())
         # the stamp goes last: who is interrupted before it builds both again
         replace(statistics_path(store), parquet_bytes(_stamp(statistics, state)))
@@ -94,6 +100,7 @@ def build(
         report_path=report,
         n_mirrored=n_mirrored,
         mirror_error=mirror_error,
+        differences=found,
     )
 
 
@@ -185,7 +192,7 @@ def _declared_family(sweep: dict) -> int:
     families: dict[tuple, set] = {}
     for cell in sweep["cells"]:
         if cell["target"] == "vaxis":
-            key = (cell["classifier"], cell["recipe_hash"], cell["dataset_hash"])
+            key = (cell["classifier"], cell["recipe_hash"], cell["dataset_hash"], cell["weights"])
             dose = ("strategy", "lambda_", "options", "gradient_match", "axis")
             families.setdefault(key, set()).add(tuple(cell[name] for name in dose))
     return max(map(len, families.values()), default=0)

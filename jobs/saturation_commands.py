@@ -10,6 +10,7 @@ from rich.table import Table
 from cluster import pipeline, tracking
 from cluster.cost import table_cost
 from cluster.data import planned_audits, planned_work
+from cluster.differences import differences
 from cluster.request import Request, chosen_preset, output_folder, resolve, store_url_of
 from cluster.session import local_slots
 from cluster.speeds import is_measured
@@ -70,16 +71,17 @@ def run(options, *, command: str) -> int:
     summary(outcome, cells=cells, ui=ui, resume=command)
     views = outcome.views
     if request.judged and views is not None:
-        show_verdict(request, views)
+        show_verdict(request, outcome.plan, views)
     return 1 if views is None or views.n_failed or views.n_missing else 0
 
 
-def show_verdict(request: Request, views: Views) -> None:
-    """The verdict on each strategy asked about, with each classifier."""
+def show_verdict(request: Request, plan: str, views: Views) -> None:
+    """The verdict on each dose asked about, with each classifier."""
     store = Store(request.out, request.store_url)
-    plan = list(store.plans().values())[-1]
-    for one in verdicts(store, plan, views.statistics, request.judged):
-        console.print(f"\n[bold]Verdict on {escape(one.strategy)} with {one.classifier}[/]")
+    if views.n_missing:
+        console.print(f"\npartial: {views.n_missing} of {views.n_planned} cells are missing; verdicts may change")
+    for one in verdicts(store, store.plans()[plan], views.statistics, request.judged):
+        console.print(f"\n[bold]Verdict on {escape(one.loss)} with {one.classifier}[/]")
         for line in one.lines:
             console.print(line, markup=False)
 
@@ -170,8 +172,10 @@ def show_status(options) -> int:
     from cluster.views import union_of_plans
 
     store = store_of(options)
+    plans = list(store.plans().values())
     # without cells whose plug-in was edited since: the report leaves them out, too
-    planned = pd.DataFrame(union_of_plans(list(store.plans().values()))["cells"])
+    cells = union_of_plans(plans)["cells"]
+    planned = pd.DataFrame(cells)
     rows = store.rows(planned["cell_id"])
     merged = planned.merge(rows[["cell_id", "status", "seconds", "finished_at"]], on="cell_id", how="left")
     merged["status"] = merged["status"].fillna("waiting")
@@ -189,6 +193,8 @@ def show_status(options) -> int:
     )
     if len(rows):
         console.print(f"last commit {rows['finished_at'].max():%Y-%m-%d %H:%M:%S} UTC")
+    for line in differences(cells, plans):
+        console.print(f"note: {line}", markup=False)
     for cell_id in merged.loc[merged["status"] == "failed", "cell_id"].head(10):
         console.print(f"failed: --why {cell_id}")
     return 0
@@ -236,6 +242,8 @@ def rebuild(options) -> int:
     for statistics in statistics_tables(built.statistics):
         console.print()
         console.print(statistics)
+    for line in built.differences:
+        console.print(f"\nnote: {line}", markup=False)
     if built.n_missing:
         console.print(f"\npartial: {built.n_missing} of {built.n_planned} cells are not committed yet")
     mirror_trouble(built)

@@ -203,6 +203,8 @@ def summary(outcome: Outcome, *, cells: str, ui: str, resume: str) -> None:
         console.print(
             f"a pack was given up: {message.splitlines()[-1] if message else 'its actor was lost'}", markup=False
         )
+    for line in views.differences if views is not None else ():
+        console.print(f"note: {line}", markup=False)
     if views is None:
         console.print(
             f"cells are missing, so there is no table (--partial gives one); go on with:\n  {resume}", markup=False

@@ -86,8 +86,7 @@ class DataParallelRun(CellRun):
         task, auxiliary = self.objective.terms(batch, Tapped(logits, features, ()))
         loss = task + auxiliary
         if measure and auxiliary.requires_grad:
-            entropy = self.objective.entropy(batch, logits)
-            pulls, pushes = (_norm_at_taps(part, (logits, features), out, shard) for part in (auxiliary, entropy))
+            pulls, pushes = (_norm_at_taps(part, (logits, features), out, shard) for part in (auxiliary, task))
             self.objective.ratios.append(pulls / pushes.clamp(min=1e-20))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -31,7 +31,8 @@ class Objective:
     class_weights: torch.Tensor | None
     """(n_classes,)"""
     ratios: list[torch.Tensor] = field(default_factory=list)
-    """‖∂ auxiliary/∂ features‖ / ‖∂ cross-entropy/∂ features‖ wherever it was measured, scalars"""
+    """‖∂ auxiliary/∂ features‖ / ‖∂ task/∂ features‖ wherever it was measured, of both terms as they enter the sum;
+    scalars, NaN where the task does not act"""
 
     def terms(
         self, batch: Batch, out: Tapped, *, second: Tapped | None = None, measure: bool = False
@@ -59,8 +60,11 @@ class Objective:
             self._check(loss, shared[0])
         task, auxiliary = self.strategy.weigh(entropy, loss, self._strength(entropy, loss, shared))
         if measure and auxiliary.requires_grad:
-            pulls, pushes = (gradient_norm(term, taps) for term, taps in zip((auxiliary, entropy), shared))
-            self.ratios.append(pulls / pushes.clamp(min=1e-20))
+            pulls, pushes = (gradient_norm(term, taps) for term, taps in zip((auxiliary, task), shared))
+            # where the task does not act in this step there is no ratio
+            self.ratios.append(
+                torch.where(pushes > 0, pulls / pushes.clamp(min=1e-20), torch.full_like(pulls, torch.nan))
+            )
         return task, auxiliary
 
     def entropy(self, batch: Batch, logits: torch.Tensor) -> torch.Tensor:

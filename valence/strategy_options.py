@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from valence.errors import BadInput
 from valence.registry import unknown_name
 from valence.strategies import STRATEGIES, Strategy
+from valence.targets import PARTS
 
 LAMBDA, RATIO = "lambda", "ratio"
 """what every weighted strategy can be told beside its own options: its strength, or the gradient ratio to hold"""
 Value = float | int | str | bool
+_CLASS = "correct the class"
 
 
 @dataclass(frozen=True, order=True)
@@ -39,12 +41,25 @@ class Dose:
 def make_strategy(name: str, options: str = "") -> Strategy:
     """The strategy of a cell. Raises BadInput for an unknown name, option or value."""
     given = dict(part.split("=", 1) for part in options.split(",") if part)
-    return STRATEGIES[name](**_values(name, given))
+    values = _values(name, given)
+    try:
+        return STRATEGIES[name](**values)
+    except (TypeError, ValueError) as error:
+        told = ", ".join(f"{field}={value}" for field, value in values.items()) or "no options"
+        raise BadInput(
+            f"strategy {name!r} with {told}: {error}", allowed="what its class takes", do="correct the option"
+        ) from error
 
 
 def default_dose(name: str) -> Dose:
-    """A strategy as it is by default."""
-    return Dose(name, float(STRATEGIES[name].lambda_))
+    """A strategy as it is by default. Raises BadInput for one whose class names no usable strength."""
+    kind = STRATEGIES[name]
+    if kind.kind not in ("none", *PARTS):
+        raise BadInput(f"strategy {name!r}: its kind is {kind.kind!r}", allowed=f"none, {', '.join(PARTS)}", do=_CLASS)
+    strength = float(kind.lambda_)
+    if kind.kind != "none" and kind.weighted and not (math.isfinite(strength) and strength > 0):
+        raise BadInput(f"strategy {name!r}: lambda_ of its class is {strength:g}", allowed="above 0", do=_CLASS)
+    return Dose(name, strength)
 
 
 def doses_of(text: str) -> list[Dose]:
@@ -72,7 +87,7 @@ def doses_of(text: str) -> list[Dose]:
 
 
 def _dose(text: str, name: str, given: dict[str, str]) -> Dose:
-    kind = STRATEGIES[name]
+    kind, default = STRATEGIES[name], default_dose(name)
     strengths = {field: _strength(text, field, given.pop(field)) for field in (LAMBDA, RATIO) if field in given}
     if strengths and not (kind.weighted and kind.kind != "none"):
         raise BadInput(
@@ -87,13 +102,12 @@ def _dose(text: str, name: str, given: dict[str, str]) -> Dose:
     if strengths.get(RATIO) == 0:
         raise BadInput(f"strategy {text!r}", allowed="a ratio above 0", do="correct it, or take the strategy none")
     values = _values(name, given)
-    make = kind(**values)  # a class checks its own options
-    assert isinstance(make, Strategy)
+    make_strategy(name, ",".join(f"{field}={_text(value)}" for field, value in values.items()))  # it checks them
     defaults = option_defaults(name)
     named = {field: value for field, value in sorted(values.items()) if value != defaults[field]}
     return Dose(
         name,
-        strengths.get(LAMBDA, 0.0 if RATIO in strengths else float(kind.lambda_)),
+        strengths.get(LAMBDA, 0.0 if RATIO in strengths else default.lambda_),
         ",".join(f"{field}={_text(value)}" for field, value in named.items()),
         strengths.get(RATIO, 0.0),
     )
@@ -111,6 +125,12 @@ def option_defaults(name: str) -> dict[str, Value]:
                 f"strategy {name!r}: its argument {parameter.name!r} has no default",
                 allowed="keyword arguments with a default: a number, text, True or False",
                 do="give it one",
+            )
+        if not isinstance(parameter.default, float | int | str):
+            raise BadInput(
+                f"strategy {name!r}: the default of {parameter.name!r} is {parameter.default!r}",
+                allowed="a number, text, True or False",
+                do=_CLASS,
             )
     return {parameter.name: parameter.default for parameter in parameters}
 
@@ -133,7 +153,7 @@ def _value(name: str, field: str, text: str, default: Value) -> Value:
     try:
         value = type(default)(text)
         problem = not math.isfinite(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         problem = True
     if problem:
         allowed = "a whole number" if isinstance(default, int) else "a finite number"
@@ -148,7 +168,7 @@ def _strength(text: str, field: str, value: str) -> float:
         number = math.nan
     if not (math.isfinite(number) and number >= 0):
         raise BadInput(f"strategy {text!r}: {field} is {value}", allowed="a number of 0 or more", do="correct it")
-    return number
+    return number + 0.0  # -0 is 0
 
 
 def _text(value: Value) -> str:

@@ -133,7 +133,7 @@ class CellRun:
                 f"{self._best[0][2]} its answers to test samples are not finite, while those to validation samples "
                 "are: look at the test recordings"
             )
-        ratios = [float(ratio) for ratio in self.objective.ratios]
+        ratios = [value for ratio in self.objective.ratios if math.isfinite(value := float(ratio))]
         trained = {
             **self._kept,
             "gradient_ratio": float(np.median(ratios)) if ratios else None,
@@ -235,13 +235,15 @@ class CellRun:
         if changed is None:
             return None
         recurrent = any(isinstance(module, nn.RNNBase) for module in self.model.modules())
+        training = [module for module in self.model.modules() if module.training]
         self.model.eval()
         try:
             # cuDNN's recurrent layers have no gradient in evaluation mode
             with torch.backends.cudnn.flags(enabled=not recurrent):
                 return forward(changed, call=self.model)
         finally:
-            self.model.train()
+            for module in training:  # parts that a strategy keeps in evaluation mode stay so
+                module.training = True
 
     def validation_logits(self) -> torch.Tensor:
         """Logits of the validation samples, (n, n_classes), on the device; nothing waits for them yet."""

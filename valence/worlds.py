@@ -127,7 +127,7 @@ WORLDS = {
             world=World(),
             parts=(16, 4, 12),
             recipe=_MANY_LABELS,
-            lambdas={},
+            lambdas=_STRONG,
         ),
         NamedWorld(
             name="no_axis",

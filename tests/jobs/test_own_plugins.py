@@ -54,6 +54,7 @@ def test_a_loss_of_ones_own_gets_a_verdict(job, repository, de_root, axis, tmp_p
     assert verdict["effect"] == "undecided", "two seeds decide nothing"
     statistics = pd.read_parquet(out / "statistics.parquet")
     own = statistics[(statistics["strategy"] == "my_loss") & (statistics["target"] == "detached")]
+    assert len(own) == 1
     assert (own["delta"] == 0).all()
 
     text = (tmp_path / "my_loss.py").read_text()

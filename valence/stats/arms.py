@@ -10,7 +10,7 @@ import pandas as pd
 
 from valence.errors import BadInput
 
-BLOCK = ("dataset", "split", "classifier", "recipe", "dataset_hash", "recipe_hash", "science")
+BLOCK = ("dataset", "split", "classifier", "recipe", "dataset_hash", "recipe_hash", "weights", "science")
 """arms are compared within these"""
 ARM = ("strategy", "target", "lambda_", "options", "gradient_match", "axis", "plugins")
 REQUIRED = (
@@ -18,7 +18,7 @@ REQUIRED = (
     *("test_subjects", "subject_balanced_accuracy"),
 )
 OPTIONAL: dict[str, str | int | float] = {
-    **{"dataset_hash": "", "recipe_hash": "", "science": 0, "axis": "", "plugins": ""},
+    **{"dataset_hash": "", "recipe_hash": "", "science": 0, "axis": "", "plugins": "", "weights": ""},
     **{"options": "", "gradient_match": 0.0},
 }
 """columns that a table may lack, or have nulls in, and what then stands there"""

@@ -15,7 +15,7 @@ COLUMNS = (
     *("verdict", "delta", "ci_low", "ci_high", "ci90_low", "ci90_high", "p", "p_holm", "p_bh", "p_subjects", "p_floor"),
     *("mde", "seeds_needed", "n_seeds", "n_subjects", "n_missing", "n_failed", "sd_seeds", "sd_subjects", "baseline"),
     *("family", "family_size", "exploratory_size", "alpha", "equivalence", "n_bootstrap"),
-    *("axis", "plugins", "dataset_hash", "recipe_hash", "science"),
+    *("axis", "plugins", "weights", "dataset_hash", "recipe_hash", "science"),
 )
 ESTIMATED = (
     *("delta", "ci_low", "ci_high", "ci90_low", "ci90_high", "p", "p_holm", "p_bh", "p_subjects", "p_floor", "mde"),

@@ -44,11 +44,8 @@ class Saturation:
     """all permutations were tried"""
     n_classes: int
     """classes that have features in every seed"""
-
-    @property
-    def beyond_chance(self) -> bool:
-        """The mean strength is above the 95th percentile of its null."""
-        return self.strength > self.null_95
+    p_floor: float = np.nan
+    """smallest p that so many classes, with these values, can give"""
 
 
 def baseline_saturation(
@@ -102,7 +99,18 @@ def baseline_saturation(
         n_permutations=len(null),
         exact=exact,
         n_classes=int(there.sum()),
+        p_floor=_floor(values[there], len(null)),
     )
+
+
+def _floor(values: np.ndarray, n_orders: int) -> float:
+    """Share of the orders in which the values, or their mirror image, stand as they do."""
+    unit = _unit(values)
+    same = 1
+    for _, count in zip(*np.unique(unit, return_counts=True)):
+        same *= math.factorial(count)
+    mirrored = np.allclose(np.sort(unit), np.sort(-unit))
+    return same * (2 if mirrored else 1) / n_orders
 
 
 def _check(features: Sequence[np.ndarray], labels: np.ndarray, values: np.ndarray) -> None:

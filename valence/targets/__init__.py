@@ -116,6 +116,8 @@ class TargetBuilder:
         """Why it cannot serve a strategy of this kind on a data set of such classes; None where it can."""
         if kind not in self.kinds:
             return f"it serves losses that read {' or '.join(sorted(self.kinds))}, not {kind}"
+        if self.numbered and kind != "prototypes" and len(classes) < FEWEST_CLASSES:
+            return f"any values of {len(classes)} classes are the axis, or its mirror image: there is no such control"
         return self.lacks(classes, has_ratings=has_ratings)
 
     def lacks(self, classes: Sequence[str], *, has_ratings: bool) -> str | None:
@@ -187,6 +189,17 @@ def _check_classes(context: TargetContext) -> None:
             allowed="one name for each class",
             do="correct the data set's classes",
         )
+
+
+MOST_ALIKE = 0.95
+"""|r| over classes beyond which a drawn target is the axis again: its mirror image is the same to most losses"""
+FEWEST_CLASSES = 3
+"""for drawn values: any two values of two classes are the same target"""
+
+
+def is_alike(values: np.ndarray, axis: np.ndarray) -> bool:
+    """True where values (n_classes,) order the classes as the axis does, or the other way round."""
+    return bool(abs(np.corrcoef(values, axis)[0, 1]) > MOST_ALIKE)
 
 
 def draw(name: str, context: TargetContext, index: int) -> np.random.Generator:

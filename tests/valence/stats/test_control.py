@@ -11,24 +11,26 @@ from valence.stats.multiplicity import holm
 N_STRATEGIES = 4
 
 
-def comparisons(p: np.ndarray, world: str, *, delta=0.02, verdict="undecided", n_seeds=12) -> pd.DataFrame:
-    """p (n_repetitions, n_strategies) of content contrasts."""
+def comparisons(p: np.ndarray, world: str, *, delta=0.02, n_seeds=12, gain=0.03, ci_high=0.05) -> pd.DataFrame:
+    """p (n_repetitions, n_strategies) of content contrasts; the gains over no alignment have the same p."""
     rows = []
     for repetition, line in enumerate(p):
         for number, (value, corrected) in enumerate(zip(line, holm(line, family_size=len(line)))):
-            rows.append(
-                {
-                    "world": world, "repetition": repetition, "comparison": "content", "strategy": f"s{number}",
-                    "p": value, "p_holm": corrected, "delta": delta, "n_seeds": n_seeds, "verdict": verdict,
-                }
-            )  # fmt: skip
+            shared = {
+                "world": world, "repetition": repetition, "strategy": f"s{number}", "target": "vaxis", "p": value,
+                "p_holm": corrected, "n_seeds": n_seeds, "ci_high": ci_high,
+            }  # fmt: skip
+            rows += [
+                shared | {"comparison": "content", "delta": delta},
+                shared | {"comparison": "baseline", "delta": gain},
+            ]
     return pd.DataFrame(rows)
 
 
-def all_worlds(no_axis: np.ndarray, *, found=True, false=False) -> pd.DataFrame:
+def all_worlds(no_axis: np.ndarray, *, found=True, false=False, hurts=False, vague=False) -> pd.DataFrame:
     one = np.array([[0.001, 0.5, 0.5, 0.5]])
-    helped = comparisons(one if found else one * 0 + 0.5, "unsaturated", verdict="helps" if found else "undecided")
-    saturated = comparisons(one if false else one * 0 + 0.5, "saturated")
+    helped = comparisons(one if found else one * 0 + 0.5, "unsaturated", gain=-0.03 if hurts else 0.03)
+    saturated = comparisons(one if false else one * 0 + 0.5, "saturated", ci_high=0.04 if vague else 0.01)
     return pd.concat([helped, saturated, comparisons(no_axis, "no_axis", n_seeds=8)])
 
 
@@ -44,7 +46,9 @@ def test_an_engine_that_finds_what_is_there_and_nothing_else():
 
 
 @pytest.mark.parametrize(
-    ("changes", "row"), [({"found": False}, 0), ({"false": True}, 1)], ids=["finds nothing", "finds too much"]
+    ("changes", "row"),
+    [({"found": False}, 0), ({"hurts": True}, 0), ({"false": True}, 1), ({"vague": True}, 1)],
+    ids=["finds nothing", "finds what hurts less", "finds too much", "cannot tell"],
 )
 def test_a_broken_engine_is_told(changes, row):
     found = control_findings(all_worlds(drawn(20), **changes))
