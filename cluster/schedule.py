@@ -67,6 +67,8 @@ def train(
     try:
         gpus, lost = 1.0 if session.n_gpus else 0.0, list[str]()
         for wave in waves(waiting):  # a cell's earlier one is committed before it is asked for
+            wave, without = ready(wave, store)
+            lost += without
             packs = make_packs([cell for cell in wave if cell not in several], seconds, n_slots=session.n_slots)
             lost += run_packs(packs, context=context, gpus_per_pack=gpus, on_cell=listener.cell)
             together = {cell: several[cell] for cell in wave if cell in several}
@@ -87,6 +89,18 @@ def kept_plugin(word: str, name: str, store: Store) -> str:
     for path, content in contents.items():
         put_if_absent(folder / path, content)
     return str(folder / first.name)
+
+
+def ready(cells: Sequence[Cell], store: Store) -> tuple[list[Cell], list[str]]:
+    """Cells whose earlier one has ended, and a message for each of the others: they wait for the next command."""
+    able, lost = [], []
+    for cell in cells:
+        earlier = earlier_cell(cell)
+        if earlier is None or store.is_ended(earlier.cell_id, with_weights=True):
+            able.append(cell)
+        else:
+            lost.append(f"{cell.strategy}, cell {cell.cell_id}: {earlier.strategy}, which it builds on, was lost")
+    return able, lost
 
 
 def waves(cells: Sequence[Cell]) -> list[list[Cell]]:
