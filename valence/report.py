@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SWEEP = (
     *("command", "preset", "dataset", "dataset_facts", "n_cells", "n_done", "n_failed", "partial", "exclusions"),
     *("leakage", "data", "failures", "family", "seconds", "peak_memory_bytes", "versions", "generated_from"),
+    "differences",
 )
 BLOCK = ["dataset", "split", "classifier", "recipe"]
 
@@ -38,7 +39,7 @@ def render_report(rows: pd.DataFrame, statistics: pd.DataFrame, sweep: dict, *, 
     sweep : what the tables do not know: command, preset, dataset, dataset_facts (n_subjects, split, train, validation,
         test), leakage (findings of `valence.leakage` as dicts), data (steps, repairs by subject), n_cells, n_done,
         n_failed, partial, exclusions, failures, family, seconds, peak_memory_bytes, versions,
-        generated_from. What is missing is left out of the page.
+        generated_from, differences (lines on cells that are not of one kind). What is missing is left out of the page.
     axis : the LLM's axis, None where the sweep used none.
 
     Returns
