@@ -91,12 +91,13 @@ def test_features_along_the_axis_give_the_least_p():
     assert found.p == 1 / math.factorial(9)
     assert found.strength > 0.99
     assert found.n_permutations == math.factorial(9)
-    assert found.beyond_chance
+    assert found.p_floor == found.p
+    assert found.strength > found.null_95
     # |r| is blind to the sign: reversed values are the true ones wherever they are a permutation of them
     even = np.arange(-4.0, 5.0)
     features = planted(np.random.default_rng(0), strength=3.0, noise=0.01, values=even)
     mirrored = baseline_saturation(features, LABELS, even)
-    assert mirrored.p == 2 / math.factorial(9)
+    assert mirrored.p == mirrored.p_floor == 2 / math.factorial(9)
 
 
 def test_p_of_noise_is_uniform():
@@ -159,7 +160,6 @@ def test_a_network_whose_features_do_not_vary_is_left_out():
     nothing = baseline_saturation([dead], LABELS, VALUES)
     assert np.isnan([nothing.strength, nothing.p, nothing.null_95]).all()
     assert nothing.n_permutations == 0
-    assert not nothing.beyond_chance
 
 
 def test_more_classes_than_can_be_enumerated_are_drawn():
