@@ -81,7 +81,8 @@ def render_report(rows: pd.DataFrame, statistics: pd.DataFrame, sweep: dict, *, 
 
 def _summary(statistics: pd.DataFrame, baselines: pd.DataFrame, axis: "Axis | None") -> dict:
     tested = report_text.confirmatory(statistics)
-    means = baselines.set_index(BLOCK)["mean"]
+    # of baselines on other data or by another version of the recipe none is the one: the table shows them all
+    means = baselines.drop_duplicates(BLOCK, keep=False).set_index(BLOCK)["mean"]
     lines = [
         (_block_name(statistics, block), report_text.classifier_sentence(part, baseline=means.get(block, np.nan)))
         for block, part in tested.groupby(BLOCK, sort=True)
