@@ -35,7 +35,7 @@ def test_two_drivers_lose_nothing_and_train_no_cell_twice_but_those_in_flight(tm
     drivers = [start(repository, tmp_path, N_CELLS, 1, seconds=0.1)]
     wait_for(lambda: len(store.committed()) > 10)
     drivers.append(start(repository, tmp_path, N_CELLS, 1, seconds=0.1))
-    told = [driver.communicate(timeout=200) for driver in drivers]
+    told = [driver.communicate(timeout=300) for driver in drivers]
     assert [driver.returncode for driver in drivers] == [0, 0], told
     trainings = Counter((tmp_path / LOG).read_text().split())
     assert set(trainings) == {cell.cell_id for cell in make_cells(N_CELLS)}
@@ -53,7 +53,7 @@ def test_two_drivers_lose_nothing_and_train_no_cell_twice_but_those_in_flight(tm
 def test_a_disk_that_fills_up_ends_the_sweep_with_one_message(tmp_path, repository):
     with small_disk(tmp_path / "disk", size="1500k") as disk:
         driver = start(repository, disk, 1000, 2, seconds=0)
-        out, errors = driver.communicate(timeout=120)
+        out, errors = driver.communicate(timeout=300)
         assert driver.returncode == 2, out
         assert out.startswith("error: ")
         assert "Traceback" not in errors
@@ -64,6 +64,6 @@ def test_a_disk_that_fills_up_ends_the_sweep_with_one_message(tmp_path, reposito
         assert leftovers(disk / "cells") == []
         subprocess.run(["mount", "-o", "remount,size=100m", disk], check=True)
         driver = start(repository, disk, n_committed + 20, 2, seconds=0)
-        out, _ = driver.communicate(timeout=120)
+        out, _ = driver.communicate(timeout=300)
         assert driver.returncode == 0, out
         assert len(Store(disk).rows()) >= n_committed + 20
