@@ -8,6 +8,8 @@ import pytest
 # a cluster that the user is connected to is never a test's business
 os.environ.pop("RAY_ADDRESS", None)
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+if "PYTEST_XDIST_WORKER" in os.environ:  # files of tests run beside each other: a core each
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parent.parent
 
