@@ -25,7 +25,7 @@ from valence.device_errors import is_fatal
 from valence.errors import BadInput
 from valence.kept_weights import weights_bytes
 from valence.packing import TOGETHER, Ended, check_mode, train_group
-from valence.plugins import load_plugin
+from valence.plugins import PluginFiles, load_plugin
 from valence.prepared import Prepared
 from valence.results import Result
 from valence.splits import Split
@@ -71,8 +71,8 @@ class Context:
     weights: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """classifier to the file or folder of pretrained weights that it starts from"""
     execution: Execution = Execution()
-    plugins: tuple[str, ...] = ()
-    """user modules that register plug-ins"""
+    plugins: tuple[str | PluginFiles, ...] = ()
+    """the user's, by name where every node has them, else with their files"""
     store_url: str | None = None
     """where results are committed; in the folder where None"""
 
@@ -89,14 +89,14 @@ def set_up_process(context: Context, device: str) -> None:
         keep_freed_memory()
     else:
         torch.set_float32_matmul_precision("high")  # TF32, as convolutions have it by default
-    for module in context.plugins:
-        load_plugin(module)
     if context.store_url is None and not (Path(context.folder) / "plans").is_dir():
         raise BadInput(
             f"{context.folder} is not the sweep's folder on node {platform.node()}",
             allowed="a folder that every node sees under the same path",
             do="put --out on storage that all nodes mount, or results into object storage with --store",
         )
+    for plugin in context.plugins:
+        load_plugin(plugin)
 
 
 @dataclass(frozen=True, kw_only=True)

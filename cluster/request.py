@@ -104,6 +104,9 @@ def resolve(
     """
     modules = names_of(plugins, "--plugin") or []
     loaded = [load_plugin(module) for module in modules]
+    for registry, name in ((registry, name) for registry in (STRATEGIES, TARGETS) for name in presets.GROUPS):
+        if name in registry:
+            raise registry.refusal(name, "is the name of a group", f"any but {', '.join(presets.GROUPS)}")
     dataset = DATASET if dataset is None else dataset
     kind = DATASETS[dataset]
     chosen, processing = with_input(

@@ -12,12 +12,12 @@ from cluster.listener import Listener
 from cluster.packs import make_packs
 from cluster.request import Request
 from cluster.session import Session
-from cluster.store import Store, put_if_absent
+from cluster.store import Store
 from cluster.sweep import run_packs
-from valence.cell import Cell, canonical_hash
+from valence.cell import Cell
 from valence.classifiers import CLASSIFIERS
 from valence.packing import check_mode
-from valence.plugins import is_file_word, own_files
+from valence.plugins import is_file_word, plugin_files
 from valence.targets import Target
 
 
@@ -60,7 +60,7 @@ def train(
         kept=frozenset(cell.cell_id for cell in earlier if cell is not None),
         weights={classifier: str(folder.resolve()) for classifier, folder in weights.items()},
         execution=request.execution,
-        plugins=tuple(kept_plugin(word, name, store) for word, name in request.plugins.items()),
+        plugins=tuple(plugin_files(name) if is_file_word(word) else name for word, name in request.plugins.items()),
     )
     predicted = sum(seconds.values()) / session.n_slots
     listener.cells_begin(n_cells=n_committed + len(waiting), n_committed=n_committed, predicted_s=predicted)
@@ -76,19 +76,6 @@ def train(
         return lost
     finally:
         listener.cells_end()
-
-
-def kept_plugin(word: str, name: str, store: Store) -> str:
-    """A plug-in as the nodes of a cluster find it: a user's file, with those it imports, lies in the sweep's folder."""
-    if not is_file_word(word):
-        return word
-    first, *others = own_files(name)
-    contents = {file.relative_to(first.parent).as_posix(): file.read_bytes() for file in (first, *others)}
-    digest = canonical_hash({path: content.hex() for path, content in contents.items()})
-    folder = store.folder.resolve() / "plugins" / digest
-    for path, content in contents.items():
-        put_if_absent(folder / path, content)
-    return str(folder / first.name)
 
 
 def ready(cells: Sequence[Cell], store: Store) -> tuple[list[Cell], list[str]]:

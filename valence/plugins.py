@@ -1,15 +1,36 @@
-"""A user's word for a plug-in, a dotted name or a file, to its module, and the files it is made of."""
+"""A user's word for a plug-in, a dotted name or a file, to its module, here and on the nodes of a cluster."""
 
-import ast
+import contextlib
+import hashlib
 import importlib
 import importlib.util
-import inspect
+import platform
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from valence.cache import cache_folder, write_whole
 from valence.errors import BadInput
+from valence.plugin_files import contents_of, explained, keep_contents
+from valence.registry import forget
 
 ENDING = ".py"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PluginFiles:
+    """A plug-in on its way to nodes that do not share the folder that it lies in."""
+
+    module: str
+    files: tuple[tuple[str, bytes], ...]
+    """path relative to the folder of its top-level name, and content; its own file first"""
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits of paths and contents."""
+        parts = [part for path, content in self.files for part in (path.encode(), content)]
+        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:16]
 
 
 def is_file_word(word: str) -> bool:
@@ -17,86 +38,139 @@ def is_file_word(word: str) -> bool:
     return word.endswith(ENDING)
 
 
-def load_plugin(word: str) -> str:
-    """Import a user's plug-in, a file that ends in .py or a dotted name; returns the module's name.
+def load_plugin(plugin: str | PluginFiles) -> str:
+    """Import a user's plug-in; returns the module's name.
 
-    Raises BadInput where there is no such file or module, or it cannot be imported.
+    Parameters
+    ----------
+    plugin : a file that ends in .py, a dotted name, or the files of one as another machine sent them.
+
+    Raises
+    ------
+    BadInput : where there is no such file or module, its name is another module's, it cannot be imported, or it
+        registers what cannot be registered. Nothing of it is then left.
     """
-    try:
-        return _load_file(Path(word)) if is_file_word(word) else importlib.import_module(word).__name__
-    except BadInput:
-        raise
-    except Exception as error:
-        missing = isinstance(error, ModuleNotFoundError) and error.name in (word, word.split(".")[0])
-        way = f"python {word}" if is_file_word(word) else f"python -c 'import {word}'"
-        raise BadInput(
-            f"plug-in {word}: " + ("no such module" if missing else f"{type(error).__name__}: {error}"),
-            allowed="a file that ends in .py, or a module by dotted name that can be imported from here",
-            do="give the file, or put the folder that holds it on PYTHONPATH" if missing else f"correct it: {way}",
-        ) from error
+    if isinstance(plugin, PluginFiles):
+        return _load_sent(plugin)
+    if is_file_word(plugin):
+        return _load_file(plugin)
+    if plugin not in sys.modules:
+        with _loading(plugin, plugin):
+            importlib.import_module(plugin)
+            keep_contents(plugin)
+    return plugin
 
 
-def _load_file(path: Path) -> str:
-    if not path.is_file():
-        raise BadInput(f"plug-in {path}: no such file", allowed="an existing .py file", do="correct the path")
-    name, path = path.stem, path.resolve()
-    if not name.isidentifier():
-        raise BadInput(
-            f"plug-in {path.name}", allowed="a file name that is a Python name, such as my_loss.py", do="rename it"
-        )
+def plugin_files(module: str) -> PluginFiles:
+    """The files of a loaded plug-in as they were loaded."""
+    return PluginFiles(module=module, files=tuple(contents_of(module).items()))
+
+
+def _load_file(word: str) -> str:
+    path = _existing(word)
+    name = path.stem
+    path = path.resolve()
+    _check_name(name, path)
     known = sys.modules.get(name)
-    if known is not None:
-        if _text(getattr(known, "__file__", None)) == path.read_bytes():
-            return name
+    if known is None:
+        if str(path.parent) not in sys.path:
+            sys.path.append(str(path.parent))  # for files beside it
+        _execute(word, name, path)
+    elif next(iter(contents_of(name).values()), None) != path.read_bytes():
         raise BadInput(
-            f"plug-in {path.name}: another module is called {name}", allowed="a name of its own", do="rename the file"
+            f"plug-in {path}: this process has loaded {getattr(known, '__file__', None)} under the name {name}",
+            allowed="one file for each name, not edited while a command runs",
+            do="start the command again, or rename the file",
         )
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))  # for files beside it
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
     return name
 
 
-def _text(file: str | None) -> bytes | None:
-    return Path(file).read_bytes() if file and Path(file).is_file() else None
+def _existing(word: str) -> Path:
+    try:
+        path = Path(word).expanduser()
+        what = "no such file" if not path.exists() else None if path.is_file() else "not a file"
+    except (OSError, RuntimeError, ValueError) as error:
+        what = str(error)
+    if what is not None:
+        raise BadInput(f"plug-in {word}: {what}", allowed="an existing .py file", do="correct the path")
+    return path
 
 
-def own_files(module: str) -> list[Path]:
-    """The file of a module, first, and those in or below its folder that it imports, directly or through others."""
-    first = inspect.getsourcefile(sys.modules[module])
-    if first is None:
-        return []
-    folder, found, waiting = Path(first).resolve().parent, [], [Path(first).resolve()]
-    while waiting:
-        file = waiting.pop(0)
-        if file in found:
-            continue
-        found.append(file)
-        for name in _imported(
-            ast.parse(file.read_text(encoding="utf-8")), package=sys.modules[module].__package__ or ""
-        ):
-            loaded = getattr(sys.modules.get(name), "__file__", None)
-            ours = name.split(".")[0] in ("valence", "cluster", "jobs")
-            if loaded and not ours and Path(loaded).resolve().is_relative_to(folder) and "site-packages" not in loaded:
-                waiting.append(Path(loaded).resolve())
-    return [found[0], *sorted(found[1:])]
+def _check_name(name: str, path: Path) -> None:
+    """Raise BadInput where a file's name is no module's, or another module's, imported so far or not."""
+    if not name.isidentifier() or name.startswith("__"):
+        raise BadInput(
+            f"plug-in {path}", allowed="a file name that is a Python name, such as my_loss.py", do="rename the file"
+        )
+    elsewhere = "of Python" if name in sys.stdlib_module_names else _found_elsewhere(name, path)
+    if elsewhere:
+        raise BadInput(
+            f"plug-in {path}: another module is called {name}, {elsewhere}",
+            allowed="a name of its own",
+            do="rename the file",
+        )
 
 
-def _imported(tree: ast.AST, *, package: str) -> list[str]:
-    """Names of modules that a file may import."""
-    names: list[str] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = ".".join(filter(None, (package if node.level else "", node.module or "")))
-            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-    return names
+def _found_elsewhere(name: str, path: Path) -> str | None:
+    """Where else `import name` would find a module, the file's own folder left out; a copy of the file is none."""
+    folders = [folder for folder in sys.path if Path(folder or ".").resolve() != path.parent]
+    for finder in sys.meta_path:
+        spec = finder.find_spec(name, folders) if hasattr(finder, "find_spec") else None
+        if spec is not None and spec.origin is not None:
+            found = Path(spec.origin)
+            if not found.is_file() or found.read_bytes() != path.read_bytes():
+                return spec.origin
+    return None
+
+
+def _load_sent(plugin: PluginFiles) -> str:
+    """Write the files below this node's cache, each whole, and load from there."""
+    if plugin.module not in sys.modules:
+        folder = cache_folder() / "plugins" / plugin.digest
+        for relative, content in plugin.files:
+            _put(folder / relative, content)
+        sys.path.insert(0, str(folder))  # before whatever lies under the same names on this node
+        importlib.invalidate_caches()
+        _execute(plugin.module, plugin.module, (folder / plugin.files[0][0]).resolve())
+    if plugin_files(plugin.module) != plugin:
+        raise BadInput(
+            f"plug-in {plugin.module}: node {platform.node()} has other modules under the names of its files",
+            allowed="names of their own for " + ", ".join(path for path, _ in plugin.files),
+            do="rename the files",
+        )
+    return plugin.module
+
+
+def _put(path: Path, content: bytes) -> None:
+    try:
+        if not path.is_file() or path.read_bytes() != content:
+            write_whole(path, lambda temporary: temporary.write_bytes(content))
+    except OSError as error:
+        raise BadInput(
+            f"{path} cannot be written on node {platform.node()}: {error.strerror}",
+            allowed="a cache folder with room on every node",
+            do="set VALENCE_CACHE to one",
+        ) from error
+
+
+def _execute(word: str, name: str, path: Path) -> None:
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    with _loading(word, name):
+        spec.loader.exec_module(module)
+        keep_contents(name)
+
+
+@contextlib.contextmanager
+def _loading(word: str, module: str) -> Iterator[None]:
+    """Whatever goes wrong while a plug-in is loaded is one BadInput, and nothing of it stays."""
+    try:
+        yield
+    except BaseException as error:
+        sys.modules.pop(module, None)
+        forget(module)
+        if isinstance(error, BadInput) or not isinstance(error, Exception | SystemExit):
+            raise
+        raise explained(word, error) from error

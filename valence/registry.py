@@ -8,16 +8,21 @@ import difflib
 import hashlib
 import importlib
 import importlib.metadata
+import inspect
 import pkgutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 from valence.errors import BadInput
-from valence.plugins import own_files
+from valence.plugin_files import contents_of, explained
 
 T = TypeVar("T")
 ENTRY_POINTS = "valence.plugins"
+FORBIDDEN = ":,/="
+"""in names, beside white space: words of a command and of doses are made of names and these"""
 _plugins_loaded = False
+_registries: "list[Registry]" = []
 
 
 class Registry(Mapping[str, T], Generic[T]):
@@ -35,28 +40,56 @@ class Registry(Mapping[str, T], Generic[T]):
         self._entries: dict[str, T] = {}
         self._sources: dict[str, str] = {}
         self._loaded = False
+        _registries.append(self)
 
     def register(self, name: str) -> Callable[[T], T]:
         """Decorator that adds a class or function, or with `add`, a row of a table."""
+        caller = sys._getframe(1).f_globals.get("__name__", "")
 
         def add(entry: T) -> T:
-            self.add(name, entry, source=getattr(entry, "__module__", ""))
+            has_own = inspect.isclass(entry) or inspect.isfunction(entry)  # of others it is where their class is from
+            self.add(name, entry, source=entry.__module__ if has_own else caller)
             return entry
 
         return add
 
     def add(self, name: str, entry: T, *, source: str) -> None:
-        """Add one entry. Raises ValueError where two modules claim one name, or the entry has another name itself."""
+        """Add one entry, from the module `source`.
+
+        Raises BadInput, which names that module's file, where another module has the name, the entry has another name
+        itself, or words of a command could not hold it.
+        """
+        if not self._is_ours(source):
+            self._load()  # ours have their names first, whoever is imported first
+        if not name or any(char in FORBIDDEN or char.isspace() for char in name):
+            raise self._refusal(
+                name, source, "is no name", f"names without white space and without {' '.join(FORBIDDEN)}"
+            )
         own = getattr(entry, "name", name)
         if isinstance(own, str) and own != name:
-            raise ValueError(f"{self.kind} {name!r}, registered by {source}, calls itself {own!r}: give it one name")
+            raise self._refusal(name, source, f"calls itself {own!r}", "one name")
         known = self._sources.get(name)
         if known is not None and known != source:
-            raise ValueError(
-                f"{self.kind} {name!r} is registered twice, by {known} and by {source}: rename one of them"
+            raise self._refusal(
+                name, source, f"is registered twice, also by {_file(known)}", "a name that no other has"
             )
         self._entries[name] = entry
         self._sources[name] = source
+
+    def refusal(self, name: str, why: str, allowed: str) -> BadInput:
+        """The error for an entry that cannot be used under its name; it names the file that registers it."""
+        return self._refusal(name, self._sources[name], why, allowed)
+
+    def _refusal(self, name: str, source: str, why: str, allowed: str) -> BadInput:
+        return BadInput(f"{_file(source)}: {self.kind} {name!r} {why}", allowed=allowed, do="rename it in that file")
+
+    def _is_ours(self, source: str) -> bool:
+        return f"{source}.".startswith(f"{self._package}.")
+
+    def forget(self, source: str) -> None:
+        """Take back what a module has registered."""
+        for name in [name for name, known in self._sources.items() if known == source]:
+            del self._entries[name], self._sources[name]
 
     def digest(self, name: str) -> str:
         """8 hex digits of the source of a plug-in from outside; empty for one of ours.
@@ -68,13 +101,11 @@ class Registry(Mapping[str, T], Generic[T]):
         source = self._sources[name]
         if source.split(".")[0] == "valence":
             return ""
-        files = own_files(source)
-        if not files:
-            return ""
-        content = hashlib.sha256(files[0].read_bytes())
-        for file in files[1:]:
-            content.update(hashlib.sha256(file.read_bytes()).digest())
-        return content.hexdigest()[:8]
+        first, *others = contents_of(source).values() or [b""]
+        content = hashlib.sha256(first)
+        for other in others:
+            content.update(hashlib.sha256(other).digest())
+        return content.hexdigest()[:8] if first else ""
 
     def __getitem__(self, name: str) -> T:
         self._load()
@@ -98,10 +129,24 @@ class Registry(Mapping[str, T], Generic[T]):
         if self._loaded:
             return
         self._loaded = True  # modules being imported ask for their own registry
-        package = importlib.import_module(self._package)
-        for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda found: found.name):
-            _import(f"{self._package}.{module.name}", self.kind)
-        _load_entry_points()
+        try:
+            package = importlib.import_module(self._package)
+            for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda found: found.name):
+                _import(f"{self._package}.{module.name}", self.kind)
+            _load_entry_points()
+        except BaseException:
+            self._loaded = False  # the next use says the same again: a registry is never half full
+            raise
+
+
+def forget(source: str) -> None:
+    """Take back what a module has registered, wherever it has."""
+    for registry in _registries:
+        registry.forget(source)
+
+
+def _file(module: str) -> str:
+    return getattr(sys.modules.get(module), "__file__", None) or module
 
 
 def unknown_name(kind: str, name: str, known: Mapping[str, object] | list[str]) -> BadInput:
@@ -118,10 +163,17 @@ def unknown_name(kind: str, name: str, known: Mapping[str, object] | list[str]) 
 
 def _load_entry_points() -> None:
     global _plugins_loaded
-    if not _plugins_loaded:
-        _plugins_loaded = True
-        for entry_point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+    if _plugins_loaded:
+        return
+    _plugins_loaded = True  # they ask for registries themselves
+    for entry_point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        try:
             entry_point.load()
+        except BaseException as error:
+            _plugins_loaded = False
+            if isinstance(error, BadInput) or not isinstance(error, Exception):
+                raise
+            raise explained(entry_point.module, error) from error
 
 
 def _import(module: str, kind: str) -> None:
