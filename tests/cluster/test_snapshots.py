@@ -7,6 +7,8 @@ import sys
 import time
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cluster import committed_rows
@@ -97,6 +99,14 @@ def cut_parquet(folder):
     path.write_bytes(path.read_bytes()[:-10])
 
 
+def other_values(folder):
+    path = folder / "snapshots/snapshot-000002.parquet"
+    table = pq.ParquetFile(path).read()
+    place = table.column_names.index("balanced_accuracy")
+    changed = pa.array([0.99] * table.num_rows)
+    pq.write_table(table.set_column(place, table.schema.field(place), changed), path)
+
+
 def cut_manifest(folder):
     path = folder / "snapshots/snapshot-000002.json"
     path.write_text(path.read_text()[:-10])
@@ -125,7 +135,13 @@ def other_columns(folder):
 @pytest.mark.parametrize(
     ("damage", "warned"),
     [
-        *((cut_parquet, True), (cut_manifest, True), (other_manifest, True), (list_manifest, True)),
+        *(
+            (cut_parquet, True),
+            (other_values, True),
+            (cut_manifest, True),
+            (other_manifest, True),
+            (list_manifest, True),
+        ),
         *((no_manifest, False), (other_columns, False)),
     ],
 )
@@ -139,6 +155,7 @@ def test_the_newest_whole_snapshot_is_taken(store, cells, monkeypatch, caplog, d
         rows, seen = read_files(store, monkeypatch)
     assert len(rows) == 7
     assert seen == [new.cell_id]
+    assert set(rows["balanced_accuracy"].dropna()) == {0.25}
     assert ("snapshot-000002 is damaged" in caplog.text) == warned
     assert Store(store.folder).compact(least=1) == "snapshot-000003"
     assert read_files(store, monkeypatch)[1] == []
