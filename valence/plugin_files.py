@@ -2,90 +2,85 @@
 
 import ast
 import contextlib
-import functools
 import importlib.util
-import os
 import sys
 import sysconfig
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 from valence.errors import BadInput
 
 OURS = ("valence", "cluster", "jobs")
 _HERE = Path(__file__).resolve().parent.parent
-_as_loaded: dict[Path, bytes] = {}
-"""files of plug-ins as they were when their code was loaded: a digest is of the code that runs"""
-
-
-def own_files(module: str) -> list[Path]:
-    """The file of a loaded module, first, and the user's others that it imports, directly or through others.
-
-    These are the `__init__` of every package that it lies in, and what its imports, at the top or inside functions,
-    name below the folder that its own top-level name lies in. Imports are read, not followed at run time, so the
-    files are the same whatever this process has imported so far. What comes with Python or is installed does not
-    count, but for the plug-in's own package.
-    """
-    file = getattr(sys.modules[module], "__file__", None)
-    if file is None:
-        return []
-    first, root = Path(file).resolve(), root_of(module)
-    found, waiting = {module: first}, [*_packages_of(module), *_imported(first, module)]
-    while waiting:
-        name = waiting.pop()
-        beside = None if name in found or not _is_users(name, module, root) else _file_below(root, name)
-        if beside is not None:
-            found[name] = beside
-            waiting += _imported(beside, name)
-    return [first, *sorted({*found.values()} - {first})]
+_kept: dict[str, tuple[ModuleType, dict[str, bytes]]] = {}
+"""plug-ins with their files as they were when their code was loaded: a digest is of the code that runs"""
 
 
 def contents_of(module: str) -> dict[str, bytes]:
-    """The files of `own_files`, in their order: path relative to their common folder, to content."""
-    return {file.relative_to(root_of(module)).as_posix(): _read(file) for file in own_files(module)}
+    """A loaded module's file, first, and the user's others that it imports, directly or through others.
+
+    These are the `__init__` of every package that it lies in, and what its imports, at the top or inside functions,
+    name in or below its folder. Imports are read, not followed at run time, so the files are the same whatever this
+    process has imported so far. What comes with Python or is installed does not count, but for the plug-in's own
+    package.
+
+    Returns
+    -------
+    path of each as Python finds it, relative to the folder of its top-level name, to its content.
+    """
+    loaded, contents = _kept.get(module, (None, {}))
+    return contents if loaded is sys.modules[module] else _read(module)
 
 
 def keep_contents(module: str) -> None:
-    """Hold on to the contents of a module just loaded: later edits are not of the code that runs."""
-    for file in own_files(module):
-        _as_loaded[file] = file.read_bytes()
+    """Hold on to the files of a module just loaded: later edits are not of the code that runs."""
+    _kept[module] = (sys.modules[module], _read(module))
 
 
-def root_of(module: str) -> Path:
-    """The folder that the top-level package of a loaded module, or the module itself, lies in."""
-    file = Path(sys.modules[module].__file__ or "").resolve()
-    return file.parents[module.count(".") + (file.name == "__init__.py")]
+def _read(module: str) -> dict[str, bytes]:
+    file = getattr(sys.modules[module], "__file__", None)
+    if file is None:
+        return {}
+    first = Path(file).resolve()
+    root = first.parents[module.count(".") + (first.name == "__init__.py")]
+    path = first.relative_to(root).as_posix()
+    contents, seen, waiting = {path: first.read_bytes()}, {module}, list(_packages_of(module))
+    waiting += _imported(contents[path], path, module)
+    while waiting:
+        name = waiting.pop()
+        folder = None if name in seen else _folder_of(name.split(".")[0], module.split(".")[0], root)
+        seen.add(name)
+        beside = folder and _file_below(folder, name)
+        if folder and beside:
+            path = beside.relative_to(folder).as_posix()
+            contents[path] = beside.read_bytes()
+            waiting += _imported(contents[path], path, name)
+    first_path, *others = contents
+    return {path: contents[path] for path in (first_path, *sorted(others))}
 
 
-def _read(file: Path) -> bytes:
-    return _as_loaded[file] if file in _as_loaded else file.read_bytes()
-
-
-def _is_users(name: str, module: str, root: Path) -> bool:
-    """True where importing `name` reads a file below `root` that is neither ours nor installed."""
-    top = name.split(".")[0]
-    if top == module.split(".")[0]:
-        return True
-    if top in sys.stdlib_module_names or is_installed(root) or (top in OURS and root == _HERE):
-        return False
+def _folder_of(top: str, plugin: str, root: Path) -> Path | None:
+    """The folder that a top-level name lies in; None where it is not the user's, or not below the plug-in's folder."""
+    if top == plugin:
+        return root
+    if top in sys.stdlib_module_names:
+        return None
     try:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
-        return False
-    beside = _file_below(root, top)
-    if spec is None or spec.origin is None or beside is None:
-        folders = list(spec.submodule_search_locations or ()) if spec is not None and spec.origin is None else []
-        return any(_is_same(folder, root / top) for folder in folders)
-    return _is_same(spec.origin, beside)
+        return None
+    places = [] if spec is None else [*(spec.submodule_search_locations or ()), spec.origin or ""]
+    if not places or not places[0]:
+        return None
+    folder = Path(places[0]).parent.resolve()  # of a link, not of what it points to
+    ours = top in OURS and folder == _HERE
+    return folder if folder.is_relative_to(root) and not ours and not is_installed(folder, root) else None
 
 
-def _is_same(one: str, other: Path) -> bool:
-    return os.path.exists(one) and other.exists() and os.path.samefile(one, other)
-
-
-def _file_below(root: Path, name: str) -> Path | None:
-    base = root.joinpath(*name.split("."))
+def _file_below(folder: Path, name: str) -> Path | None:
+    base = folder.joinpath(*name.split("."))
     candidates = (base / "__init__.py", base.with_name(base.name + ".py"))
     return next((file for file in candidates if file.is_file()), None)
 
@@ -96,20 +91,18 @@ def _packages_of(name: str) -> Iterator[str]:
         yield name
 
 
-def _imported(file: Path, name: str) -> list[str]:
+def _imported(content: bytes, path: str, module: str) -> list[str]:
     """Names of modules that a file may import, each with the packages around it."""
-    package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-    names = _names_in(_read(file), package)
-    return [each for imported in names for each in (imported, *_packages_of(imported))]
+    package = module if path.endswith("__init__.py") else module.rpartition(".")[0]
+    return [each for name in _names_in(content, package) for each in (name, *_packages_of(name))]
 
 
-@functools.lru_cache
-def _names_in(text: bytes, package: str) -> tuple[str, ...]:
+def _names_in(content: bytes, package: str) -> list[str]:
     names: list[str] = []
     try:
-        tree = ast.parse(text)
+        tree = ast.parse(content)
     except (SyntaxError, ValueError):  # not imported so far, or no Python: it imports nothing, and its bytes count
-        return ()
+        return []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
@@ -117,16 +110,17 @@ def _names_in(text: bytes, package: str) -> tuple[str, ...]:
             with contextlib.suppress(ImportError):  # beyond the top: such a line fails when it runs
                 base = importlib.util.resolve_name("." * node.level + (node.module or ""), package or None)
                 names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-    return tuple(names)
+    return names
 
 
-@functools.cache
-def is_installed(path: Path) -> bool:
-    """True for what comes with Python or was installed, wherever that lies."""
+def is_installed(path: Path, root: Path | None = None) -> bool:
+    """True for what comes with Python or was installed, wherever that lies; `root` is where the user works."""
     if {"site-packages", "dist-packages"} & {*path.parts}:
         return True
-    folders = (sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib"))
-    return any(path.is_relative_to(Path(folder).resolve()) for folder in folders)
+    folders = [Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
+    prefixes = [Path(prefix).resolve() for prefix in (sys.prefix, sys.base_prefix)]
+    folders += [prefix for prefix in prefixes if root is not None and not root.is_relative_to(prefix)]
+    return any(path.is_relative_to(folder) for folder in folders)
 
 
 def explained(word: str, error: BaseException) -> BadInput:
