@@ -56,8 +56,16 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def head_node(*arguments: object, environment: Mapping[str, str] | None = None, token: str = "") -> Iterator[Head]:
-    """A head without CPUs of its own, at the address of this machine; with a token where one is given."""
+def head_node(
+    *,
+    environment: Mapping[str, str] | None = None,
+    token: str = "",
+    arguments_of: Callable[[str], list[str]] = lambda address: [],
+) -> Iterator[Head]:
+    """A head without CPUs of its own, at the address of this machine; with a token where one is given.
+
+    arguments_of : further words of `ray start`, by the head's address.
+    """
     from ray.util import get_node_ip_address
 
     folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))  # Ray's sockets need a short path
@@ -76,7 +84,7 @@ def head_node(*arguments: object, environment: Mapping[str, str] | None = None, 
     head = Head(gcs, f"http://127.0.0.1:{dashboard}", clean | dict(environment or {}), folder)
     words = ("--head", f"--port={gcs.rpartition(':')[2]}", f"--dashboard-port={dashboard}", f"--temp-dir={folder}")
     try:
-        process = head.start(*words, "--num-cpus=0", *arguments)
+        process = head.start(*words, "--num-cpus=0", *arguments_of(gcs))
         wait_until(lambda: listens(gcs) and listens(f"127.0.0.1:{dashboard}"), str(folder), of=process)
         yield head
     finally:
