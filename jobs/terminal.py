@@ -1,5 +1,6 @@
 """What a person sees while a sweep runs and when it ends."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,7 +24,10 @@ REPORT_EVERY_S = 10.0
 MOST_ROWS = 60
 """of a table of comparisons; a longer one shows what is read first"""
 
-console = Console(highlight=False, soft_wrap=True)
+LOG_COLUMNS = 160
+"""width of tables where the output is no terminal"""
+_columns = None if sys.stdout.isatty() or "COLUMNS" in os.environ else LOG_COLUMNS
+console = Console(highlight=False, soft_wrap=True, width=_columns)
 
 
 class Bar:
