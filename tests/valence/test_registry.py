@@ -1,5 +1,6 @@
 """Plug-ins: found without an edit, refused by name with close matches, told apart by their source."""
 
+import importlib.metadata
 import sys
 
 import pytest
@@ -82,3 +83,40 @@ def test_registry_is_read_only():
     registry = Registry("pet", "valence.strategies")
     with pytest.raises(TypeError):
         registry["cat"] = object()
+
+
+def test_a_registry_is_never_half_full(package):
+    (package / "ant.py").write_text("from pets import PETS\n@PETS.register('ant')\ndef ant(): pass\n")
+    (package / "bee.py").write_text("import no_such_module_at_all\n")
+    from pets import PETS
+
+    for _ in range(2):
+        with pytest.raises(ImportError, match=r"pets/bee\.py"):
+            list(PETS)
+
+
+def test_what_is_no_class_is_of_the_file_that_registers_it(package, tmp_path):
+    text = "import functools\nfrom pets import PETS\nPETS.register('partial')(functools.partial(print, {}))\n"
+    (tmp_path / "pets_of_mine.py").write_text(text.format(1))
+    try:
+        load_plugin("pets_of_mine")
+        from pets import PETS
+
+        first = PETS.digest("partial")
+        del sys.modules["pets_of_mine"]
+        (tmp_path / "pets_of_mine.py").write_text(text.format(22))
+        load_plugin("pets_of_mine")
+        assert PETS.digest("partial") != first
+    finally:
+        sys.modules.pop("pets_of_mine", None)
+
+
+def test_an_installed_plugin_that_fails_is_named(package, monkeypatch):
+    entry_point = importlib.metadata.EntryPoint("mine", "no_such_plugin_installed", "valence.plugins")
+    monkeypatch.setattr("valence.registry._plugins_loaded", False)
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [entry_point])
+    from pets import PETS
+
+    for _ in range(2):
+        with pytest.raises(BadInput, match="plug-in no_such_plugin_installed"):
+            list(PETS)
