@@ -14,7 +14,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from cluster.files import Unusable
 from valence.errors import BadInput
 
-SCHEMES = ("s3", "gs", "az", "file", "memory")
+SCHEMES = ("s3", "gs", "file", "memory")
 AT_ONCE = 32
 """requests; a single one takes 10 to 100 ms, most of it waiting"""
 PATIENCE_S = "VALENCE_STORE_PATIENCE_S"
@@ -30,7 +30,7 @@ class Objects:
             shown = f"{parts.scheme}://…{parts.path}" if "@" in parts.netloc or parts.query else url
             raise BadInput(
                 f"--store {shown}",
-                allowed="s3://bucket/prefix, gs://bucket/prefix or az://container/prefix, without keys in it",
+                allowed="s3://bucket/prefix or gs://bucket/prefix, without keys in it",
                 do="correct it; keys belong into the environment or the machine's role",
             )
         self.place = url.rstrip("/")

@@ -158,10 +158,8 @@ class Store:
     def check_writable(self) -> None:
         """Raises Unusable where this process cannot write to the store."""
         name = f"probes/{secrets.token_hex(8)}"
-        try:
-            self.files.put_if_absent(name, bytes(PROBE_BYTES))
-        finally:
-            self.files.delete(name)
+        self.files.put_if_absent(name, bytes(PROBE_BYTES))
+        self.files.delete(name)
 
     def compact(self, *, least: int = snapshots.WORTH_IT) -> str | None:
         """Write a snapshot where at least so many cells are in none; its name, or None.

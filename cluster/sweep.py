@@ -54,9 +54,12 @@ class PackTrainable(tune.Trainable):
             self._how = choose(self._waiting, self._context, self._store, device=self._device)
         mode, n_cells = self._how or ("eager", 1)
         group, self._waiting = self._waiting[:n_cells], self._waiting[n_cells:]
-        # another driver on the same store may have been first
-        group = [cell for cell in group if not self._is_ended(cell)]
         ended: list[dict] = []
+        try:
+            # another driver on the same store may have been first
+            group = [cell for cell in group if not self._is_ended(cell)]
+        except Unusable as error:
+            return {"ended": ended, "unusable": f"node {platform.node()}: {error}", "done": True}
         was_first = True
         for outcome in train_rows(group, self._context, device=self._device, mode=mode) if group else ():
             try:

@@ -30,12 +30,11 @@ def make_packs(cells):
     return [Pack(cells=tuple(cells[start : start + PACK]), seconds=1.0) for start in range(0, len(cells), PACK)]
 
 
-def make_context(folder):
-    """The context of a sweep whose store is in `folder`."""
+def make_context(folder, url=None):
+    """The context of a sweep whose store is in `folder`, or at a URL."""
     (folder / "plans").mkdir(parents=True, exist_ok=True)
-    return Context(
-        folder=str(folder), prepared={}, splits={}, recipes={}, inputs={}, targets={}, plugins=(str(Path(__file__)),)
-    )
+    empty = {name: {} for name in ("prepared", "splits", "recipes", "inputs", "targets")}
+    return Context(folder=str(folder), **empty, plugins=(str(Path(__file__)),), store_url=url)
 
 
 def make_row(cell):

@@ -1,4 +1,4 @@
-"""A command of its own that runs cells which train nothing: python noop_driver.py FOLDER N_CELLS [N_SLOTS]."""
+"""A command of its own that runs cells which train nothing: python noop_driver.py FOLDER N_CELLS [N_SLOTS [URL]]."""
 
 import logging
 import sys
@@ -9,7 +9,7 @@ from cluster.store import Store
 from valence.errors import BadInput
 
 
-def main(folder, n_cells, n_slots=2):
+def main(folder, n_cells, n_slots=2, url=None):
     """Run what is not committed yet; prints cells reported, and what was lost."""
     prepare_environment()
     import ray
@@ -17,8 +17,8 @@ def main(folder, n_cells, n_slots=2):
     from cluster.sweep import run_packs
     from tests.cluster.noop_cells import make_cells, make_context, make_packs
 
-    context = make_context(folder)
-    committed = Store(folder).committed()
+    context = make_context(folder, url)
+    committed = Store(folder, url).committed()
     waiting = [cell for cell in make_cells(n_cells) if cell.cell_id not in committed]
     logging.getLogger("ray").setLevel(logging.ERROR)
     ray.init(
@@ -35,4 +35,4 @@ def main(folder, n_cells, n_slots=2):
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), *map(int, sys.argv[2:])))
+    sys.exit(main(Path(sys.argv[1]), *map(int, sys.argv[2:4]), *sys.argv[4:]))

@@ -37,8 +37,13 @@ def s3_server(monkeypatch):
             pass
 
     moto, faults = DomainDispatcherApplication(create_backend_app), Faults()
+    one_at_a_time = threading.Lock()  # moto looks whether a name is taken and writes it in two steps
 
     def application(environ, start_response):
+        with one_at_a_time:
+            return answered(environ, start_response)
+
+    def answered(environ, start_response):
         failing = faults.take(environ)
         if failing and not faults.carried_out:
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
@@ -50,8 +55,7 @@ def s3_server(monkeypatch):
         start_response(faults.status, [("Content-Type", "application/xml"), ("Content-Length", str(len(ERROR)))])
         return [ERROR]
 
-    # one thread: moto looks whether a name is taken and writes it in two steps
-    server = make_server("127.0.0.1", 0, application, threaded=False, request_handler=Quiet)
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Quiet)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     url = f"http://127.0.0.1:{server.server_port}"

@@ -10,13 +10,14 @@ import pytest
 
 from cluster.store import Store
 from tests.cluster.noop_cells import LOG, PACK, make_cells
+from tests.cluster.s3 import s3_server
 from tests.cluster.test_full_disk import leftovers, small_disk
 
 N_CELLS = 200
 
 
-def start(repository, folder, n_cells, n_slots, *, seconds):
-    command = [sys.executable, "-m", "tests.cluster.noop_driver", folder, str(n_cells), str(n_slots)]
+def start(repository, folder, n_cells, n_slots, *url, seconds):
+    command = [sys.executable, "-m", "tests.cluster.noop_driver", folder, str(n_cells), str(n_slots), *url]
     environment = os.environ | {"NOOP_S": str(seconds), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         command, cwd=repository, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -67,3 +68,26 @@ def test_a_disk_that_fills_up_ends_the_sweep_with_one_message(tmp_path, reposito
         out, _ = driver.communicate(timeout=300)
         assert driver.returncode == 0, out
         assert len(Store(disk).rows()) >= n_committed + 20
+
+
+def test_a_sweep_commits_to_object_storage_through_errors_and_stops_where_they_stay(tmp_path, repository, monkeypatch):
+    monkeypatch.setenv("VALENCE_STORE_PATIENCE_S", "4")
+    with s3_server(monkeypatch) as faults:
+        url = "s3://bucket/shared"
+        store = Store(tmp_path, url)
+        faults.method, faults.n_left = "PUT", 5
+        driver = start(repository, tmp_path, 30, 2, url, seconds=0)
+        out, errors = driver.communicate(timeout=300)
+        assert driver.returncode == 0, (out, errors)
+        assert out.startswith("30 []")
+        assert faults.n_left == 0, "some were refused at first"
+        assert store.committed() == {cell.cell_id for cell in make_cells(30)}
+        assert not (tmp_path / "cells").exists()
+        faults.n_left = 100_000
+        driver = start(repository, tmp_path, 60, 2, url, seconds=0)
+        out, errors = driver.communicate(timeout=300)
+        assert driver.returncode == 2, (out, errors)
+        assert out.startswith("error: s3://bucket/shared: probes/")
+        assert "500" in out
+        faults.n_left = 0
+        assert len(store.rows()) == 30
