@@ -1,9 +1,13 @@
 """Predicted work to devices: which classifiers train on CPU cores while the GPUs train the others."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cluster.session import Session
+from valence.cell import Cell
+
+GAIN = 0.99
+"""a classifier moves only where the predicted end of the sweep becomes this part of what it was, or less"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +18,21 @@ class Work:
     on_cpu: float
     longest_on_cpu: float
     """of its longest cell"""
+
+
+def work_of(cells: Sequence[Cell], on_gpu: Mapping[str, float], on_cpu: Mapping[str, float]) -> dict[str, Work]:
+    """Predicted work by classifier, from predicted seconds of each cell on a GPU and on a core, by cell id."""
+    members: dict[str, list[str]] = {}
+    for cell in cells:
+        members.setdefault(cell.classifier, []).append(cell.cell_id)
+    return {
+        name: Work(
+            on_gpu=sum(on_gpu[one] for one in ids),
+            on_cpu=sum(on_cpu[one] for one in ids),
+            longest_on_cpu=max(on_cpu[one] for one in ids),
+        )
+        for name, ids in members.items()
+    }
 
 
 def on_cpus(work: Mapping[str, Work], session: Session, *, gpus_per_pack: float = 1.0) -> frozenset[str]:
@@ -39,7 +58,7 @@ def on_cpus(work: Mapping[str, Work], session: Session, *, gpus_per_pack: float 
     for name, one in sorted(work.items(), key=lambda item: item[1].on_cpu / max(item[1].on_gpu, 1e-9)):
         gpu_then = gpu_s - one.on_gpu / gpu_slots
         cpu_then, longest_then = cpu_s + one.on_cpu / cpu_slots, max(longest, one.longest_on_cpu)
-        if max(gpu_then, cpu_then, longest_then) < max(gpu_s, cpu_s, longest):
+        if max(gpu_then, cpu_then, longest_then) <= GAIN * max(gpu_s, cpu_s, longest):
             gpu_s, cpu_s, longest = gpu_then, cpu_then, longest_then
             chosen.add(name)
     return frozenset(chosen)

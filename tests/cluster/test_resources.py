@@ -9,7 +9,7 @@ import ray
 
 from cluster.cells import Context
 from cluster.packs import Pack
-from cluster.placement import Work, on_cpus
+from cluster.placement import Work, on_cpus, work_of
 from cluster.resources import check_possible
 from cluster.session import Session, ray_session
 from cluster.store import Store
@@ -140,6 +140,17 @@ def test_work_is_shared_between_gpus_and_cores():
     assert on_cpus({"deep": deep, "light": light}, Session(n_cpus=8, n_gpus=0)) == frozenset()
     assert on_cpus({"deep": deep, "light": light}, Session(n_cpus=8, n_gpus=8)) == frozenset()
     assert on_cpus({"deep": deep, "light": light}, Session(n_cpus=8, n_gpus=4), gpus_per_pack=0.5) == frozenset()
+
+
+def test_work_is_summed_by_classifier():
+    about = world.recipe()
+    cells = [world.cell(name, about=about, seed=seed) for name in ("de_mlp", "de_logistic") for seed in (1, 2)]
+    fast = {cell.cell_id: 1.0 + number for number, cell in enumerate(cells)}
+    slow = {cell.cell_id: 10.0 * (1 + number) for number, cell in enumerate(cells)}
+    assert work_of(cells, fast, slow) == {
+        "de_mlp": Work(on_gpu=3, on_cpu=30, longest_on_cpu=20),
+        "de_logistic": Work(on_gpu=7, on_cpu=70, longest_on_cpu=40),
+    }
 
 
 def test_an_actor_that_asked_for_no_gpu_takes_none(monkeypatch):
