@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from cluster.grid import NO_TARGET, earlier_cell
+from cluster.binding import earlier_cell
+from cluster.grid import NO_TARGET
 from cluster.store import METRICS, Store, put_if_absent
 from valence.calibration import Choice, calibrate
 from valence.cell import Cell, Recipe, canonical_hash

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from cluster import views
+from cluster.binding import as_dicts, bind, earlier_cell
 from cluster.data import Data, data_facts, data_hash, load_data, training_ratings
-from cluster.grid import as_dicts, bind, earlier_cell, target_facts
+from cluster.grid import target_facts
 from cluster.listener import Listener
 from cluster.pretrained import digest_in, keep_weights
 from cluster.request import Request

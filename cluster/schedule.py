@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cluster.binding import depth, earlier_cell
 from cluster.cells import Context
 from cluster.cost import predict
 from cluster.data import Data, planned_work
 from cluster.data_parallel import devices_by_cell, run_cells
-from cluster.grid import depth, earlier_cell
 from cluster.listener import Listener
 from cluster.packs import make_packs
 from cluster.request import Request

@@ -3,6 +3,7 @@
 import logging
 import platform
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,13 +11,15 @@ from pathlib import Path
 import torch
 from ray import tune
 
+from cluster.binding import as_dicts, from_dict
 from cluster.cells import Context, choose, set_up_process, train_rows
-from cluster.grid import as_dicts, from_dict
 from cluster.packs import Pack
 from cluster.resources import check_possible
 from cluster.store import Store, Unusable
 from valence.cell import Cell
 
+TELL_EVERY_S = 1.0
+"""cells that take less are told of together: a step costs Tune some milliseconds"""
 MAX_ACTOR_FAILURES = 5
 """a pack is started again when its actor or node is lost; cells that were committed by then are not run again"""
 
@@ -50,29 +53,32 @@ class PackTrainable(tune.Trainable):
         return True
 
     def step(self) -> dict:
-        if self._how is None and self._waiting:
-            self._how = choose(self._waiting, self._context, self._store, device=self._device)
-        mode, n_cells = self._how or ("eager", 1)
-        group, self._waiting = self._waiting[:n_cells], self._waiting[n_cells:]
         ended: list[dict] = []
+        tell_at = time.monotonic() + TELL_EVERY_S
         try:
-            # another driver on the same store may have been first
-            group = [cell for cell in group if not self._is_ended(cell)]
+            while self._waiting and (not ended or time.monotonic() < tell_at):
+                self._train_next(ended)
         except Unusable as error:
             return {"ended": ended, "unusable": f"node {platform.node()}: {error}", "done": True}
+        return {"ended": ended, "done": not self._waiting}
+
+    def _train_next(self, ended: list[dict]) -> None:
+        """Train one group and commit its cells; what is to be told of them is added to `ended`."""
+        if self._how is None:
+            self._how = choose(self._waiting, self._context, self._store, device=self._device)
+        mode, n_cells = self._how
+        group, self._waiting = self._waiting[:n_cells], self._waiting[n_cells:]
+        # another driver on the same store may have been first
+        group = [cell for cell in group if not self._is_ended(cell)]
         was_first = True
         for outcome in train_rows(group, self._context, device=self._device, mode=mode) if group else ():
-            try:
-                row = outcome.row | {"attempts": self._store.attempts(outcome.row["cell_id"]) + 1}
-                was_first &= self._store.commit(row, outcome.artifacts, weights=outcome.weights)
-            except Unusable as error:
-                return {"ended": ended, "unusable": f"node {platform.node()}: {error}", "done": True}
+            row = outcome.row | {"attempts": self._store.attempts(outcome.row["cell_id"]) + 1}
+            was_first &= self._store.commit(row, outcome.artifacts, weights=outcome.weights)
             told = ("cell_id", "classifier", "status", "seconds", "balanced_accuracy")
             ended.append({name: row.get(name) for name in told})
         if not was_first:
             # another driver trains this pack at the same time: going on in step would train each cell twice
             self._waiting.reverse()
-        return {"ended": ended, "done": not self._waiting}
 
     def _is_ended(self, cell: Cell) -> bool:
         return self._store.is_ended(cell.cell_id, with_weights=cell.cell_id in self._context.kept)

@@ -123,7 +123,7 @@ def compaction(folder, n_cells):
 def start(folder, n_cells):
     """What a command does with a finished store: plan, snapshot, rows, what is left, state of the views."""
     from cluster import views
-    from cluster.grid import as_dicts
+    from cluster.binding import as_dicts
     from cluster.pipeline import to_train
     from valence.cell import canonical_hash
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from cluster.binding import as_dicts
 from cluster.differences import differences
-from cluster.grid import as_dicts
 from cluster.store import Store
 from tests.cluster.test_store import make_cell
 from tests.cluster.test_views import build, commit, save_plan, sweep_cells

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from cluster import presets
-from cluster.grid import Given, as_dicts, bind, depth, earlier_cell, from_dict, make_grid
+from cluster.binding import as_dicts, bind, depth, earlier_cell, from_dict
+from cluster.grid import Given, make_grid
 from valence.classifiers import CLASSIFIERS
 from valence.datasets import DATASETS
 from valence.errors import BadInput

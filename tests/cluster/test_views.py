@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from cluster import views
-from cluster.grid import as_dicts
+from cluster.binding import as_dicts
 from cluster.store import Store
 from tests.cluster.test_store import make_cell, make_row
 from valence.errors import BadInput

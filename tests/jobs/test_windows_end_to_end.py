@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from cluster.binding import from_dict
 from cluster.data import Data, data_hash
-from cluster.grid import from_dict
 from cluster.presets import preset
 from cluster.store import METRICS, Store
 from valence.axis import Axis
