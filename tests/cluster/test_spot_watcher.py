@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import secrets
 import subprocess
 import sys
 import threading
@@ -19,6 +20,14 @@ from cluster.store import Store
 from cluster.sweep import run_packs
 from tests.cluster.heads import head_node, wait_until
 from tests.valence import training_world as world
+
+
+LISTED = """
+import sys
+import ray
+ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
+print(*[node["NodeID"] for node in ray.nodes()])
+"""
 
 
 class Metadata(http.server.BaseHTTPRequestHandler):
@@ -167,3 +176,23 @@ def test_a_notice_drains_the_node_and_the_sweep_goes_on(metadata, tmp_path, repo
     committed = Store(tmp_path).committed()
     assert committed == {cell.cell_id for pack in packs for cell in pack.cells}
     assert {one.status for one in seen} == {"done"}
+
+
+def test_the_node_of_this_machine(repository):
+    """Found by address where there is one; never guessed where there are several."""
+    code = "import sys; from cluster.spot_watcher import own_node; print(own_node(sys.argv[1]))"
+
+    def own(head) -> subprocess.CompletedProcess:
+        words = [sys.executable, "-c", code, head.address]
+        return subprocess.run(
+            words, cwd=repository, env=head.environment, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    with head_node(token=secrets.token_hex(32)) as head:
+        found = own(head)
+        listed = [sys.executable, "-c", LISTED, head.address]
+        there = subprocess.run(listed, env=head.environment, capture_output=True, text=True, timeout=60, check=True)
+        assert found.stdout.split() == there.stdout.split(), found.stderr
+        head.add_node("--num-cpus=1")
+        wait_until(lambda: "2 nodes of the cluster" in own(head).stderr, "a second node")
+        assert "give --node-id" in own(head).stderr
