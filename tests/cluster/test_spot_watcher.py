@@ -21,7 +21,6 @@ from cluster.sweep import run_packs
 from tests.cluster.heads import head_node, wait_until
 from tests.valence import training_world as world
 
-
 LISTED = """
 import sys
 import ray
@@ -189,10 +188,10 @@ def test_the_node_of_this_machine(repository):
         )
 
     with head_node(token=secrets.token_hex(32)) as head:
-        found = own(head)
+        wait_until(lambda: own(head).returncode == 0, "a node that the head lists", seconds=60)
         listed = [sys.executable, "-c", LISTED, head.address]
         there = subprocess.run(listed, env=head.environment, capture_output=True, text=True, timeout=60, check=True)
-        assert found.stdout.split() == there.stdout.split(), found.stderr
+        assert own(head).stdout.split() == there.stdout.split()
         head.add_node("--num-cpus=1")
         wait_until(lambda: "2 nodes of the cluster" in own(head).stderr, "a second node")
         assert "give --node-id" in own(head).stderr
