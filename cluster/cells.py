@@ -49,6 +49,8 @@ class Execution:
     gpus_per_cell: int | None = None
     """devices that each cell trains on, data-parallel: GPUs, or CPU cores where there is no GPU; None: as the
     classifier's row says, where there are GPUs"""
+    gpus_per_pack: float | None = None
+    """0 (cores alone), 1, or a part of a GPU, which several packs then share; None: 1 where there are GPUs"""
 
 
 @dataclass(frozen=True, kw_only=True)

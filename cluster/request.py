@@ -93,6 +93,7 @@ def resolve(
     cells_at_once: int | None = None,
     exact: bool = False,
     gpus_per_cell: int | None = None,
+    gpus_per_pack: float | None = None,
     verdict: bool = False,
     store: Word = None,
 ) -> Request:
@@ -167,7 +168,9 @@ def resolve(
         plugins=dict(zip(modules, loaded)),
         processing=processing,
         prepared=None if prepared is None else path_of(prepared, "--prepared"),
-        execution=execution_of(mode, cells_at_once, exact=exact, gpus_per_cell=gpus_per_cell),
+        execution=execution_of(
+            mode, cells_at_once, exact=exact, gpus_per_cell=gpus_per_cell, gpus_per_pack=gpus_per_pack
+        ),
         pretrained=pretrained_of(pretrained, grid.classifiers),
         judged=judged,
         store_url=store_url_of(store),
@@ -199,7 +202,14 @@ def studied_classifiers(preset: presets.Preset) -> list[str]:
     return [name for name, row in CLASSIFIERS.items() if row.group != "variant" or name in preset.variants]
 
 
-def execution_of(mode: str, cells_at_once: int | None, *, exact: bool, gpus_per_cell: int | None = None) -> Execution:
+def execution_of(
+    mode: str,
+    cells_at_once: int | None,
+    *,
+    exact: bool,
+    gpus_per_cell: int | None = None,
+    gpus_per_pack: float | None = None,
+) -> Execution:
     """How cells are to be trained. Raises BadInput for an unknown mode or a number below 1."""
     allowed = ["auto", *MODES]
     if mode not in allowed:
@@ -208,13 +218,21 @@ def execution_of(mode: str, cells_at_once: int | None, *, exact: bool, gpus_per_
         raise BadInput(f"--cells-at-once {cells_at_once}", allowed="1 or more", do="correct it, or leave it out")
     if gpus_per_cell is not None and gpus_per_cell < 1:
         raise BadInput(f"--gpus-per-cell {gpus_per_cell}", allowed="1 or more", do="correct it, or leave it out")
+    if gpus_per_pack is not None and not 0 <= gpus_per_pack <= 1:
+        raise BadInput(f"--gpus-per-pack {gpus_per_pack}", allowed="0 to 1", do="correct it, or leave it out")
     if (gpus_per_cell or 1) > 1 and mode not in ("auto", "eager"):
         raise BadInput(
             f"--mode {mode} with --gpus-per-cell {gpus_per_cell}",
             allowed="cells on several GPUs train in a mode of their own, data-parallel",
             do="leave one of the two out",
         )
-    return Execution(mode=mode, cells_at_once=cells_at_once, rewrites=not exact, gpus_per_cell=gpus_per_cell)
+    return Execution(
+        mode=mode,
+        cells_at_once=cells_at_once,
+        rewrites=not exact,
+        gpus_per_cell=gpus_per_cell,
+        gpus_per_pack=gpus_per_pack,
+    )
 
 
 def with_input(

@@ -1,6 +1,7 @@
 """Cells that wait to committed ones: what is to be trained, in what order, in which packs, on what devices."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cluster.binding import depth, earlier_cell
@@ -10,6 +11,7 @@ from cluster.data import Data, planned_work
 from cluster.data_parallel import devices_by_cell, run_cells
 from cluster.listener import Listener
 from cluster.packs import make_packs
+from cluster.placement import on_cpus, work_of
 from cluster.request import Request
 from cluster.session import Session
 from cluster.store import Store
@@ -35,19 +37,25 @@ def train(
 ) -> list[str]:
     """Train cells on the session's cluster; messages of packs that were given up."""
     recipes = request.preset.recipes
-    several = devices_by_cell(waiting, request.execution, session)
     how = request.execution
+    if how.gpus_per_pack == 0:
+        session = replace(session, n_gpus=0)
+    gpus = (how.gpus_per_pack or 1.0) if session.n_gpus else 0.0
+    n_slots = int(session.n_gpus / gpus) if gpus else session.n_cpus
+    several = devices_by_cell(waiting, how, session)
     if how.mode != "auto":
-        check_mode(how.mode, "cuda" if session.n_gpus else "cpu")
-    costs = predict(
-        waiting,
-        work=planned_work(request),
-        rows=store.rows(),
-        device="cuda" if session.n_gpus else "cpu",
-        mode=None if how.mode == "auto" else how.mode,
-        rewrites=how.rewrites,
-    )
-    seconds = {cell_id: cost.seconds for cell_id, cost in costs.items()}
+        check_mode(how.mode, "cuda" if gpus else "cpu")
+    work, rows, mode = planned_work(request), store.rows(), None if how.mode == "auto" else how.mode
+
+    def seconds_on(device: str) -> dict[str, float]:
+        costs = predict(waiting, work=work, rows=rows, device=device, mode=mode, rewrites=how.rewrites)
+        return {cell_id: cost.seconds for cell_id, cost in costs.items()}
+
+    seconds, on_cpu = seconds_on("cuda" if gpus else "cpu"), frozenset[str]()
+    if gpus and mode is None:
+        alone, slower = [cell for cell in waiting if cell not in several], seconds_on("cpu")
+        on_cpu = on_cpus(work_of(alone, seconds, slower), session, gpus_per_pack=gpus)
+        seconds |= {cell.cell_id: slower[cell.cell_id] for cell in alone if cell.classifier in on_cpu}
     earlier = [earlier_cell(cell) for cell in waiting]
     context = Context(
         folder=str(store.folder.resolve()),
@@ -62,15 +70,15 @@ def train(
         execution=request.execution,
         plugins=tuple(plugin_files(name) if is_file_word(word) else name for word, name in request.plugins.items()),
     )
-    predicted = sum(seconds.values()) / session.n_slots
+    predicted = sum(seconds.values()) / (n_slots + (session.n_cpus - n_slots if on_cpu else 0))
     listener.cells_begin(n_cells=n_committed + len(waiting), n_committed=n_committed, predicted_s=predicted)
     try:
-        gpus, lost = 1.0 if session.n_gpus else 0.0, list[str]()
+        lost = list[str]()
         for wave in waves(waiting):  # a cell's earlier one is committed before it is asked for
             wave, without = ready(wave, store)
             lost += without
-            packs = make_packs([cell for cell in wave if cell not in several], seconds, n_slots=session.n_slots)
-            lost += run_packs(packs, context=context, gpus_per_pack=gpus, on_cell=listener.cell)
+            packs = make_packs([cell for cell in wave if cell not in several], seconds, n_slots=n_slots)
+            lost += run_packs(packs, context=context, gpus_per_pack=gpus, on_cpu=on_cpu, on_cell=listener.cell)
             together = {cell: several[cell] for cell in wave if cell in several}
             lost += run_cells(together, context=context, session=session, on_cell=listener.cell)
         return lost

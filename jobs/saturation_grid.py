@@ -72,6 +72,8 @@ class Options:
     """cells that train together on one GPU; what calibration found best where not given"""
     gpus_per_cell: int | None = None
     """GPUs that each cell trains on, data-parallel; CPU cores where there is none; the classifier's where not given"""
+    gpus_per_pack: float | None = None
+    """0: train on CPU cores although there are GPUs; .5 or .25: so many packs share a GPU; 1 where not given"""
     exact: bool = False
     """compute every layer as its authors wrote it, without the faster forms of the same functions"""
     tracking_uri: Word = None
