@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 
 import pytest
@@ -24,18 +23,9 @@ def start(repository, folder, n_cells, n_slots, *url, seconds):
     )
 
 
-def wait_for(condition, seconds=120):
-    ends = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < ends
-        time.sleep(0.05)
-
-
 def test_two_drivers_lose_nothing_and_train_no_cell_twice_but_those_in_flight(tmp_path, repository):
     store = Store(tmp_path)
-    drivers = [start(repository, tmp_path, N_CELLS, 1, seconds=0.1)]
-    wait_for(lambda: len(store.committed()) > 10)
-    drivers.append(start(repository, tmp_path, N_CELLS, 1, seconds=0.1))
+    drivers = [start(repository, tmp_path, N_CELLS, 1, seconds=0.25) for _ in range(2)]
     told = [driver.communicate(timeout=300) for driver in drivers]
     assert [driver.returncode for driver in drivers] == [0, 0], told
     trainings = Counter((tmp_path / LOG).read_text().split())
@@ -45,7 +35,7 @@ def test_two_drivers_lose_nothing_and_train_no_cell_twice_but_those_in_flight(tm
     assert leftovers(tmp_path / "cells") == []
     twice = sum(trainings.values()) - N_CELLS
     reported = [int(out.split()[0]) for out, _ in told]
-    assert min(reported) > 10, "both have worked"
+    assert min(reported) > 0, "both have worked"
     # of a pack that both have at once, the cells in flight when they meet: at its beginning and in its middle
     assert twice <= 2 * N_CELLS / PACK
 
