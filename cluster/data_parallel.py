@@ -18,7 +18,8 @@ import ray.train.torch
 import torch
 
 from cluster.binding import as_dicts, from_dict
-from cluster.cells import Context, Execution, earlier_weights, outcome_of, set_up_process, target_of
+from cluster.cells import earlier_weights, outcome_of, target_of
+from cluster.context import Context, Execution, set_up_process
 from cluster.session import Session
 from cluster.sweep import MAX_ACTOR_FAILURES, CellEnded
 from valence.cell import Cell

@@ -8,7 +8,7 @@ from typing import Any
 
 from cluster import presets
 from cluster import verdict as verdict_of
-from cluster.cells import Execution
+from cluster.context import Execution
 from cluster.files import open_files
 from cluster.grid import NO_TARGET, Given, Grid, label_of, make_grid, merged
 from cluster.llm_actors import choose_engine

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cluster.binding import depth, earlier_cell
-from cluster.cells import Context
+from cluster.context import Context
 from cluster.cost import predict
 from cluster.data import Data, planned_work
 from cluster.data_parallel import devices_by_cell, run_cells

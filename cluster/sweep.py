@@ -12,7 +12,8 @@ import torch
 from ray import tune
 
 from cluster.binding import as_dicts, from_dict
-from cluster.cells import Context, choose, set_up_process, train_rows
+from cluster.cells import choose, train_rows
+from cluster.context import Context, set_up_process
 from cluster.packs import Pack
 from cluster.resources import check_possible
 from cluster.store import Store, Unusable

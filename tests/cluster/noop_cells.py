@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import cluster.sweep
-from cluster.cells import Context, Outcome
+from cluster.cells import Outcome
+from cluster.context import Context
 from cluster.packs import Pack
 from valence.cell import Cell
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cluster.cells import Context, Execution
+from cluster.context import Context, Execution
 from cluster.data_parallel import devices_by_cell, run_cells
 from cluster.request import execution_of
 from cluster.session import Session, ray_session

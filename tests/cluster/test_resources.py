@@ -7,7 +7,7 @@ import time
 import pytest
 import ray
 
-from cluster.cells import Context
+from cluster.context import Context
 from cluster.packs import Pack
 from cluster.placement import Work, on_cpus, work_of
 from cluster.resources import check_possible

@@ -12,7 +12,7 @@ import pytest
 import ray
 from ray.core.generated import gcs_pb2
 
-from cluster.cells import Context
+from cluster.context import Context
 from cluster.packs import Pack
 from cluster.session import ray_session
 from cluster.spot_watcher import AWS_NOTICE_S, AwsNotice, GcpNotice, main, wait_for_notice

@@ -10,7 +10,7 @@ import psutil
 import pytest
 import ray
 
-from cluster.cells import Context
+from cluster.context import Context
 from valence.cell import Recipe
 from valence.datasets.base import Recording
 from valence.datasets.faced import Faced

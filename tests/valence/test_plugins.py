@@ -246,7 +246,7 @@ def test_a_cache_that_cannot_be_written(write, tmp_path, monkeypatch):
 
 
 def test_a_node_without_the_sweeps_folder_says_so_before_it_loads(write, tmp_path, one_thread):
-    from cluster.cells import Context, set_up_process
+    from cluster.context import Context, set_up_process
 
     plugin = PluginFiles(module="unloaded", files=(("unloaded.py", b"raise RuntimeError\n"),))
     context = Context(
