@@ -41,7 +41,7 @@ def test_every_side_trains_on_the_same_number_of_windows(windows, monkeypatch, o
         return module
 
     monkeypatch.setattr("tests.bench.train_sides.build_classifier", counted)
-    monkeypatch.setattr("valence.training.build_classifier", counted)
+    monkeypatch.setattr("valence.assembly.build_classifier", counted)
     for kind, name in ((train_sides.Strategy, "on_epoch"), (train_sides.CellRun, "result")):
         monkeypatch.setattr(kind, name, getattr(kind, name))  # a measurement replaces it: put back afterwards
     told = measure(a_task(windows, side))

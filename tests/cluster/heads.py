@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+import pytest
 
 BIN = Path(sys.executable).parent
 FIRST_PORT, LAST_PORT = 20_000, 32_000
@@ -33,7 +34,9 @@ class Head:
 
     def start(self, *arguments: object, **environment: str) -> subprocess.Popen:
         """`ray start --block` with these words, in a process group of its own."""
-        command = [str(BIN / "ray"), "start", "--block", "--disable-usage-stats", *map(str, arguments)]
+        # two clusters of one machine, in tests that run beside each other, would want the same port for their agents
+        command = [str(BIN / "ray"), "start", "--block", "--disable-usage-stats"]
+        command += [f"--dashboard-agent-listen-port={free_port()}", *map(str, arguments)]
         with (self.folder / f"start-{len(self.processes)}.log").open("w") as log:
             process = subprocess.Popen(
                 command, env=self.environment | environment, start_new_session=True, stdout=log, stderr=log
@@ -92,6 +95,25 @@ def head_node(
             end(process)
         end_strays(folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def client_of(head: Head) -> Iterator[None]:
+    """Inside, this process is a client of that cluster, and of no other.
+
+    Ray keeps its mode of authentication for the whole process: it is read anew at both ends.
+    """
+    from ray._raylet import Config
+
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in head.environment.items():
+                patch.setenv(name, value)
+            patch.setenv("RAY_ADDRESS", head.address)
+            Config.initialize("")
+            yield
+    finally:
+        Config.initialize("")
 
 
 def listens(address: str) -> bool:

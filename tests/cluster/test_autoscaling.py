@@ -17,7 +17,7 @@ import yaml
 from cluster.resources import check_possible
 from cluster.session import ray_session
 from cluster.store import Store
-from tests.cluster.heads import Head, head_node
+from tests.cluster.heads import Head, client_of, head_node
 from tests.jobs.conftest import write_de
 from valence.errors import BadInput
 
@@ -67,18 +67,17 @@ def autoscaled(version: int, folder):
         yield head
 
 
-def connected(head: Head, patch):
-    for name, value in head.environment.items():
-        patch.setenv(name, value)
-    patch.setenv("RAY_ADDRESS", head.address)
-    return ray_session()
+@contextlib.contextmanager
+def connected(head: Head):
+    with client_of(head), ray_session() as session:
+        yield session
 
 
 def test_the_main_job_starts_on_nothing(tmp_path, repository):
     words = ["--dataset", "faced", "--data-root", write_de(tmp_path / "faced"), "--classifiers", "de_logistic"]
     words += ["--strategies", "aux_mse", "--targets", "random", "--seeds", "2", "--out", tmp_path / "out"]
-    with autoscaled(2, tmp_path) as head, pytest.MonkeyPatch.context() as patch:
-        with connected(head, patch) as session:
+    with autoscaled(2, tmp_path) as head:
+        with connected(head) as session:
             assert (session.n_cpus, session.n_gpus) == (2, 2)  # what may come
             assert "GPU" not in ray.cluster_resources()  # what is there
         done = subprocess.run(
@@ -87,7 +86,7 @@ def test_the_main_job_starts_on_nothing(tmp_path, repository):
             capture_output=True, text=True, timeout=400, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
-        with connected(head, patch):
+        with connected(head):
             started = {node["NodeID"] for node in ray.nodes()} - {HEAD_ID}
             assert 1 <= len(started) <= 2
             deadline = time.monotonic() + 60
@@ -100,7 +99,7 @@ def test_the_main_job_starts_on_nothing(tmp_path, repository):
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_what_the_autoscaler_can_start_and_what_it_cannot(tmp_path, version):
-    with autoscaled(version, tmp_path) as head, pytest.MonkeyPatch.context() as patch, connected(head, patch):
+    with autoscaled(version, tmp_path) as head, connected(head):
         began = time.monotonic()
         with pytest.raises(BadInput) as error:
             check_possible({"CPU": 1.0, "GPU": 4.0})

@@ -14,11 +14,11 @@ from cluster.resources import check_possible
 from cluster.session import Session, ray_session
 from cluster.store import Store
 from cluster.sweep import run_packs
-from tests.cluster.heads import head_node, wait_until
+from tests.cluster.heads import client_of, head_node, wait_until
 from tests.valence import training_world as world
 from valence.errors import BadInput
 from valence.plugins import load_plugin
-from valence.strategies import STRATEGIES
+from valence.registry import forget
 
 PLUGIN = '''
 import json, os
@@ -46,13 +46,10 @@ class TellsWhere(Strategy):
 @pytest.fixture(scope="module")
 def unlike_nodes():
     """A head without CPUs, a node with a GPU (in Ray's books) and a CPU-only node; connected."""
-    with head_node() as head, pytest.MonkeyPatch.context() as patch:
+    with head_node() as head:
         head.add_node("--num-cpus=2", "--num-gpus=1")
         head.add_node("--num-cpus=1")
-        for name, value in head.environment.items():
-            patch.setenv(name, value)
-        patch.setenv("RAY_ADDRESS", head.address)
-        with ray_session():
+        with client_of(head), ray_session():
             wait_until(lambda: ray.cluster_resources().get("CPU") == 3, "nodes")
             yield head
 
@@ -63,9 +60,8 @@ def plugin(tmp_path):
     file.write_text(PLUGIN.format(file=str(tmp_path / "told")))
     load_plugin(str(file))
     yield str(file)
-    STRATEGIES._entries.pop("tells_where")
-    for name in [name for name in sys.modules if "tells_where" in name]:
-        sys.modules.pop(name)
+    sys.modules.pop("tells_where")
+    forget("tells_where")
 
 
 def sweep(folder, plugin, *, n_packs=3, **how):

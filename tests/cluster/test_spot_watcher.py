@@ -18,7 +18,7 @@ from cluster.session import ray_session
 from cluster.spot_watcher import AWS_NOTICE_S, AwsNotice, GcpNotice, main, wait_for_notice
 from cluster.store import Store
 from cluster.sweep import run_packs
-from tests.cluster.heads import head_node, wait_until
+from tests.cluster.heads import client_of, head_node, wait_until
 from tests.valence import training_world as world
 
 LISTED = """
@@ -140,13 +140,10 @@ def test_a_notice_drains_the_node_and_the_sweep_goes_on(metadata, tmp_path, repo
         inputs={"de_mlp": "de"},
         targets={},
     )
-    with head_node() as head, pytest.MonkeyPatch.context() as patch:
+    with head_node() as head:
         head.add_node("--num-cpus=1", "--labels=market=on-demand")
         head.add_node("--num-cpus=1", "--labels=market=spot")
-        for name, value in head.environment.items():
-            patch.setenv(name, value)
-        patch.setenv("RAY_ADDRESS", head.address)
-        with ray_session():
+        with client_of(head), ray_session():
             wait_until(lambda: ray.cluster_resources().get("CPU") == 2, "nodes")
             spot = next(node["NodeID"] for node in ray.nodes() if node["Labels"].get("market") == "spot")
             words = ["--cloud", "aws", "--address", head.address, "--metadata", metadata.url, "--node-id", spot]

@@ -40,10 +40,10 @@ def test_a_loss_of_ones_own_gets_a_verdict(job, repository, de_root, axis, tmp_p
     assert found.returncode == 0, found.stdout + found.stderr
     # none, the loss with four targets, four losses of the literature; 2 seeds of each
     assert "18 cells, 18 new" in found.stdout
-    text = found.stdout[found.stdout.index("Verdict on my_loss with de_mlp") :]
+    text = found.stdout[found.stdout.index("Verdict on my_loss λ=.1 with de_mlp") :]
     for part in (
         "1. Is the baseline saturated?",
-        "2. Does my_loss help?",
+        "2. Does my_loss λ=.1 help?",
         "3. Content:",
         "Structure:",
         "4. Control of",

@@ -36,6 +36,7 @@ def head():
     command = [
         BIN / "ray", "start", "--head", "--block", f"--port={port}", f"--dashboard-port={dashboard}",
         "--dashboard-host=127.0.0.1", f"--temp-dir={folder}", "--num-cpus=2", "--disable-usage-stats",
+        f"--dashboard-agent-listen-port={free_port()}",
     ]  # fmt: skip
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"PATH": f"{BIN}:{os.environ['PATH']}", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}

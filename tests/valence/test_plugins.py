@@ -40,7 +40,8 @@ def write(tmp_path, monkeypatch):
 
     yield written
     for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), "")
+        facts = vars(module)  # asked for by name, some modules import others
+        file = facts.get("__file__") or next(iter(facts.get("__path__") or ()), "")
         if str(file).startswith(str(tmp_path)):
             del sys.modules[name]
             forget(name)
