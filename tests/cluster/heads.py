@@ -34,9 +34,7 @@ class Head:
 
     def start(self, *arguments: object, **environment: str) -> subprocess.Popen:
         """`ray start --block` with these words, in a process group of its own."""
-        # two clusters of one machine, in tests that run beside each other, would want the same port for their agents
-        command = [str(BIN / "ray"), "start", "--block", "--disable-usage-stats"]
-        command += [f"--dashboard-agent-listen-port={free_port()}", *map(str, arguments)]
+        command = [str(BIN / "ray"), "start", "--block", "--disable-usage-stats", *map(str, arguments)]
         with (self.folder / f"start-{len(self.processes)}.log").open("w") as log:
             process = subprocess.Popen(
                 command, env=self.environment | environment, start_new_session=True, stdout=log, stderr=log
@@ -45,8 +43,17 @@ class Head:
         return process
 
     def add_node(self, *arguments: object) -> subprocess.Popen:
-        """One more node; ray.nodes() lists it some seconds later."""
-        return self.start(f"--address={self.address}", *arguments)
+        """One more node, when it has started: of two that start together on one machine Ray may give one up."""
+        for attempt in range(3):
+            log = self.folder / f"start-{len(self.processes)}.log"
+            process = self.start(f"--address={self.address}", *arguments)
+            try:
+                wait_until(lambda log=log: "will now block" in log.read_text(), str(log), of=process)
+                return process
+            except TimeoutError:
+                if attempt == 2:
+                    raise
+        raise AssertionError("unreachable")
 
 
 def free_port() -> int:
@@ -87,7 +94,9 @@ def head_node(
     head = Head(gcs, f"http://127.0.0.1:{dashboard}", clean | dict(environment or {}), folder)
     words = ("--head", f"--port={gcs.rpartition(':')[2]}", f"--dashboard-port={dashboard}", f"--temp-dir={folder}")
     try:
-        process = head.start(*words, "--num-cpus=0", *arguments_of(gcs))
+        # two clusters of one machine, in tests that run beside each other, would want the same port for their agents
+        agent = f"--dashboard-agent-listen-port={free_port()}"
+        process = head.start(*words, agent, "--num-cpus=0", *arguments_of(gcs))
         wait_until(lambda: listens(gcs) and listens(f"127.0.0.1:{dashboard}"), str(folder), of=process)
         yield head
     finally:

@@ -55,7 +55,8 @@ def unlike_nodes():
 
 
 @pytest.fixture
-def plugin(tmp_path):
+def plugin(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))  # a plug-in's folder is put on it
     file = tmp_path / "tells_where.py"
     file.write_text(PLUGIN.format(file=str(tmp_path / "told")))
     load_plugin(str(file))

@@ -98,9 +98,7 @@ def context_of(kind: type[Faced], input: str, folder: Path, *, n_subjects: int) 
         splits={input: make_split(data_set, input, "cohort-balanced")},
         recipes={},
         inputs={},
-        class_of_clip=kind.class_of_clip,
-        classes=kind.classes,
-        axis=None,
+        targets={},
     )
 
 
