@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import ray
-from ray.core.generated import gcs_pb2
+from ray.core.generated import common_pb2
 
 from cluster.context import Context
 from cluster.packs import Pack
@@ -167,7 +167,7 @@ def test_a_notice_drains_the_node_and_the_sweep_goes_on(metadata, tmp_path, repo
             assert "aws takes this machine back" in said
             assert f"node {spot} is drained" in said
             wait_until(lambda: not drained_as(spot)["alive"], "the drained node is still there", seconds=60)
-            preempted = gcs_pb2.NodeDeathInfo.AUTOSCALER_DRAIN_PREEMPTED
+            preempted = common_pb2.NodeDeathInfo.AUTOSCALER_DRAIN_PREEMPTED
             assert drained_as(spot) == {"alive": False, "reason": "spot", "kind": preempted}
     committed = Store(tmp_path).committed()
     assert committed == {cell.cell_id for pack in packs for cell in pack.cells}
