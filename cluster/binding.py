@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from cluster.grid import NO_TARGET, Grid, base_of, target_facts
+from cluster.grid import NO_TARGET, Grid, base_of, related, target_facts
 from valence.cell import Cell, Recipe, canonical_hash
 from valence.classifiers import CLASSIFIERS
 from valence.strategies import STRATEGIES
-from valence.strategy_options import Dose, default_dose
+from valence.strategy_options import Dose
 from valence.targets import TARGETS
 
 
@@ -44,13 +44,10 @@ def bind(
                 classifier=one.classifier,
                 recipe=recipes[input].name,
                 recipe_hash=recipes[input].hash,
-                strategy=one.dose.strategy,
+                **vars(one.dose),
                 target=one.target,
                 axis=_axis_of(one.dose, one.target, axis_digests, ratings_digest),
-                lambda_=one.dose.lambda_,
                 seed=one.seed,
-                options=one.dose.options,
-                gradient_match=one.dose.gradient_match,
                 weights=weights.get(one.classifier, ""),
                 plugins=_plugin_digests(one.classifier, one.dose.strategy, one.target),
             )
@@ -74,16 +71,12 @@ def earlier_cell(cell: Cell) -> Cell | None:
     earlier = STRATEGIES[cell.strategy].earlier
     if earlier is None:
         return None
-    dose = default_dose(earlier.strategy)
-    target = NO_TARGET if dose.kind.kind == "none" else cell.target
+    dose, target = related(earlier.strategy, cell.target)
     return replace(
         cell,
-        strategy=dose.strategy,
+        **vars(dose),
         target=target,
         axis="" if target == NO_TARGET else cell.axis,
-        lambda_=dose.lambda_,
-        options=dose.options,
-        gradient_match=dose.gradient_match,
         plugins=_plugin_digests(cell.classifier, dose.strategy, target),
     )
 

@@ -47,8 +47,14 @@ class Combination:
         return None if self.dose.strategy == BASELINE else self._with(self.dose.kind.baseline)
 
     def _with(self, strategy: str) -> "Combination":
-        target = NO_TARGET if STRATEGIES[strategy].kind == "none" else self.target
-        return replace(self, dose=default_dose(strategy), target=target)
+        dose, target = related(strategy, self.target)
+        return replace(self, dose=dose, target=target)
+
+
+def related(strategy: str, target: str) -> tuple[Dose, str]:
+    """A strategy that a cell of this target builds on or is compared with: as it is by default, on the same target."""
+    dose = default_dose(strategy)
+    return dose, NO_TARGET if dose.kind.kind == "none" else target
 
 
 @dataclass(frozen=True, kw_only=True)

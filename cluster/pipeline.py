@@ -60,11 +60,12 @@ def run(
         if not axes and needs_axis(request):
             session = stack.enter_context(ray_session(plugins=modules))
             axes = (fit_axis(request, listener),)
-        targets = made_targets(request, data, axes)
+        ratings = wanted_ratings(request, data)
+        targets = made_targets(request, data, axes, ratings)
         for axis in axes:
             axis.save(request.out / axis_file(axis))
         weights = keep_weights(request.pretrained, store, {name: of.spec for name, of in data.prepared.items()})
-        cells = bound_cells(request, data, axes, weights)
+        cells = bound_cells(request, data, axes, ratings, weights)
         name = save_plan(request, store, data, cells, axes)
         store.compact()
         store.rows([cell.cell_id for cell in cells])  # files that are damaged are found before work is counted
@@ -106,12 +107,13 @@ def wanted_ratings(request: Request, data: Data) -> np.ndarray | None:
     return training_ratings(data) if wanted else None
 
 
-def made_targets(request: Request, data: Data, axes: Sequence[Axis]) -> dict[tuple[str, int], Target]:
+def made_targets(
+    request: Request, data: Data, axes: Sequence[Axis], ratings: np.ndarray | None
+) -> dict[tuple[str, int], Target]:
     """Every target of the grid by name and seed, made once for a sweep.
 
     Raises BadInput before anything is trained where one of them cannot be made.
     """
-    ratings = wanted_ratings(request, data)
     made: dict[tuple[str, int], Target] = {}
     for name in sorted(request.grid.targets):
         drawn = target_facts(name).numbered
@@ -119,15 +121,7 @@ def made_targets(request: Request, data: Data, axes: Sequence[Axis]) -> dict[tup
             if not drawn and seed != request.grid.seeds[0]:
                 made[name, seed] = made[name, request.grid.seeds[0]]
                 continue
-            context = TargetContext(
-                class_of_clip=data.dataset.class_of_clip,
-                n_classes=len(data.dataset.classes),
-                classes=tuple(data.dataset.emotions or data.dataset.classes),
-                axis=axes[0] if axes else None,
-                seed=seed,
-                further_axes=tuple(axes[1:]),
-                ratings=ratings,
-            )
+            context = TargetContext.of(data.dataset, axes, seed=seed, ratings=ratings)
             made[name, seed] = make_target(name, context)
     return made
 
@@ -188,7 +182,9 @@ def digest_of(ratings: np.ndarray | None) -> str:
     return canonical_hash([None if np.isnan(rating) else float(rating) for rating in ratings])
 
 
-def bound_cells(request: Request, data: Data, axes: Sequence[Axis], weights: Mapping[str, Path]) -> list[Cell]:
+def bound_cells(
+    request: Request, data: Data, axes: Sequence[Axis], ratings: np.ndarray | None, weights: Mapping[str, Path]
+) -> list[Cell]:
     """The cells of a request, in order of importance."""
     split = next(iter(data.splits.values())).name
     return bind(
@@ -198,7 +194,7 @@ def bound_cells(request: Request, data: Data, axes: Sequence[Axis], weights: Map
         split=split,
         recipes=request.preset.recipes,
         axis_digests=[axis.digest for axis in axes],
-        ratings_digest=digest_of(wanted_ratings(request, data)),
+        ratings_digest=digest_of(ratings),
         weights={classifier: digest_in(kept, Store(request.out)) for classifier, kept in weights.items()},
     )
 

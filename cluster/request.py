@@ -10,7 +10,7 @@ from cluster import presets
 from cluster import verdict as verdict_of
 from cluster.context import Execution
 from cluster.files import open_files
-from cluster.grid import NO_TARGET, Given, Grid, label_of, make_grid, merged
+from cluster.grid import NO_TARGET, STUDIED, Given, Grid, label_of, make_grid, merged
 from cluster.llm_actors import choose_engine
 from cluster.pretrained import pretrained_of
 from cluster.session import in_submitted_job
@@ -153,7 +153,7 @@ def resolve(
     )
     judged = judged_doses(grid, wanted) if verdict else ()
     if verdict:
-        grid = merged(grid, make_grid(strategies=verdict_of.REFERENCES, targets=["vaxis"], **crossing))
+        grid = merged(grid, make_grid(strategies=verdict_of.REFERENCES, targets=[STUDIED], **crossing))
     return Request(
         preset=chosen,
         dataset=dataset,
@@ -185,7 +185,7 @@ def has_ratings(dataset: Dataset) -> bool:
 def judged_doses(grid: Grid, wanted: Sequence[str]) -> tuple[Dose, ...]:
     """The doses that a verdict is on. Raises BadInput, with the reason, for one that the grid leaves out."""
     doses = [dose for word in presets.expanded(wanted) for dose in doses_of(word)]
-    ran = {one.dose for one in grid.combinations if one.target in ("vaxis", NO_TARGET)}
+    ran = {one.dose for one in grid.combinations if one.target in (STUDIED, NO_TARGET)}
     for dose in doses:
         if dose not in ran:
             reasons = [one.reason for one in grid.exclusions if one.strategy == label_of(dose)]

@@ -34,14 +34,14 @@ def verdicts(store: Store, plan: dict, statistics: pd.DataFrame, judged: Sequenc
     own = statistics[_of_plan(statistics, cells)]
     found = []
     for classifier, members in own.groupby("classifier", sort=True):
-        trained = rows[(rows["classifier"] == classifier)]
+        trained = rows[rows["classifier"] == classifier]
         saturation = _saturation(store, plan, trained)
         for dose in judged:
             found.append(
                 loss_verdict(
                     members,
-                    dose=_fields(dose),
-                    references=[_fields(default_dose(name)) for name in REFERENCES],
+                    dose=vars(dose),
+                    references=[vars(default_dose(name)) for name in REFERENCES],
                     saturation=saturation,
                     detached=detached_of(trained, dose),
                     n_classes=len(DATASETS[plan["dataset"]].classes),
@@ -50,10 +50,6 @@ def verdicts(store: Store, plan: dict, statistics: pd.DataFrame, judged: Sequenc
     content = json.dumps([vars(one) for one in found], indent=1)
     replace(store.folder / "verdict.json", content.encode())
     return found
-
-
-def _fields(dose: Dose) -> dict[str, object]:
-    return {name: getattr(dose, name) for name in DOSE}
 
 
 def _of_plan(statistics: pd.DataFrame, cells: pd.DataFrame) -> np.ndarray:
@@ -66,7 +62,7 @@ def _of_plan(statistics: pd.DataFrame, cells: pd.DataFrame) -> np.ndarray:
 def detached_of(rows: pd.DataFrame, dose: Dose) -> Detached | None:
     """What a loss with its gradient stopped did, from the rows of one classifier; None where it was not run."""
     own = rows[rows["target"] == "detached"]
-    for name, value in _fields(dose).items():
+    for name, value in vars(dose).items():
         own = own[own[name] == value]
     if own.empty:
         return None
@@ -96,14 +92,8 @@ def _saturation(store: Store, plan: dict, rows: pd.DataFrame) -> Saturation | No
     if not plan["axis_file"] or baseline.empty:
         return None
     kind = DATASETS[plan["dataset"]]
-    context = TargetContext(
-        class_of_clip=kind.class_of_clip,
-        n_classes=len(kind.classes),
-        classes=tuple(kind.emotions or kind.classes),
-        axis=Axis.load(store.folder / plan["axis_file"]),
-        seed=0,
-    )
-    values = make_target("vaxis", context).class_values
+    axis = Axis.load(store.folder / plan["axis_file"])
+    values = make_target("vaxis", TargetContext.of(kind, [axis])).class_values
     assert values is not None
     features = [_clip_features(store, cell_id) for cell_id in baseline["cell_id"]]
     try:

@@ -34,8 +34,7 @@ def run(options, *, default) -> int:
     out = output_folder(options.out, name=presets.POSITIVE_CONTROL)
     if options.plan:
         return _plan(out)
-    listener = Terminal()
-    try:
+    with Terminal() as listener:
         comparisons = positive_control.run(
             out,
             tracking_uri=options.tracking_uri,
@@ -43,8 +42,6 @@ def run(options, *, default) -> int:
             partial=options.partial,
             listener=listener,
         )
-    finally:
-        listener.cells_end()
     findings = control_findings(comparisons)
     page = out / "control.html"
     worlds = {name: (row.description, row.why) for name, row in WORLDS.items()}
@@ -61,11 +58,11 @@ def run(options, *, default) -> int:
 
 def _plan(out: Path) -> int:
     per_seed = 1 + len(positive_control.STRATEGIES) * len(positive_control.TARGETS)
-    trials = list(positive_control.trials(out))
-    n_cells = sum(per_seed * positive_control.N_SEEDS[trial.row.name] for trial in trials)
+    n_cells = 0
     for name, row in WORLDS.items():
-        n_sweeps = sum(trial.row.name == name for trial in trials)
+        sweeps = [trial for trial in positive_control.trials(out) if trial.row.name == name]
         seeds = positive_control.N_SEEDS[name]
-        console.print(f"{name:12} {n_sweeps:3} sweeps of {per_seed * seeds} cells, {seeds} seeds: {row.description}")
+        n_cells += len(sweeps) * per_seed * seeds
+        console.print(f"{name:12} {len(sweeps):3} sweeps of {per_seed * seeds} cells, {seeds} seeds: {row.description}")
     console.print(f"{n_cells} cells of {positive_control.CLASSIFIER}, with {', '.join(positive_control.STRATEGIES)}")
     return 0

@@ -77,13 +77,10 @@ def _run(options: Options) -> None:
     from cluster.preparation import Words, prepare_all
     from jobs.terminal import Terminal
 
-    terminal = Terminal()
-    try:
+    with Terminal() as terminal:
         for found in prepare_all(Words(**vars(options)), terminal):
             terminal.cells_end()
             _show(found)
-    finally:
-        terminal.cells_end()
 
 
 def _show(found: "Preparation") -> None:

@@ -55,8 +55,7 @@ def store_of(options) -> Store:
 def run(options, *, command: str) -> int:
     """Run what is not committed yet and show what came out."""
     request = request_of(options)
-    listener = Terminal()
-    try:
+    with Terminal() as listener:
         outcome = pipeline.run(
             request,
             tracking_uri=options.tracking_uri,
@@ -64,8 +63,6 @@ def run(options, *, command: str) -> int:
             partial=options.partial,
             listener=listener,
         )
-    finally:
-        listener.cells_end()
     ui = tracking.ui_command(request.out, options.tracking_uri)
     cells = f"{request.store_url or request.out}/cells"
     summary(outcome, cells=cells, ui=ui, resume=command)

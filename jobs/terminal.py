@@ -75,6 +75,12 @@ class Terminal(Listener):
         self._started = time.monotonic()
         self._bar: Bar | None = None
 
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cells_end()
+
     def stage(self, text: str) -> None:
         console.print(f"[dim]{time.monotonic() - self._started:6.1f} s[/dim]  {escape(text)}")
 

@@ -1,14 +1,11 @@
 """The control of the engine to one HTML file that opens from disk: what it claims, what was found, in figures."""
 
-import jinja2
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-import plotly.io
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from valence.figure_style import BLUE, GREY, ORANGE, lay_out, numbers, whiskers
+from valence.page import embedded, render
 from valence.stats.control import CONTENT
 
 WORLDS = {"unsaturated": BLUE, "saturated": ORANGE}
@@ -24,22 +21,12 @@ def render_control(findings: pd.DataFrame, comparisons: pd.DataFrame, worlds: di
     worlds : name to what it is and why it is there.
     """
     content = comparisons[comparisons["comparison"] == CONTENT]
-    figures = {"gains": _gains(content), "null": _null(content)}
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("valence"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template("control.html.j2").render(
-        plotly_js=Markup(get_plotlyjs().replace("</script", "<\\/script")),  # noqa: S704 our dependency's own code
+    return render(
+        "control.html.j2",
         findings=findings.to_dict("records"),
         worlds=worlds,
         n_sweeps=len(comparisons.groupby(["world", "repetition"])),
-        figures={
-            name: {
-                "json": Markup(plotly.io.to_json(figure, engine="json")),  # noqa: S704 plotly writes < as \u003c
-                "height": int(figure.layout.height),
-            }
-            for name, figure in figures.items()
-        },
+        figures=[embedded(_gains(content), "gains"), embedded(_null(content), "null")],
     )
 
 

@@ -86,8 +86,9 @@ class DataParallelRun(CellRun):
         task, auxiliary = self.objective.terms(batch, Tapped(logits, features, ()))
         loss = task + auxiliary
         if measure and auxiliary.requires_grad:
-            pulls, pushes = (_norm_at_taps(part, (logits, features), out, shard) for part in (auxiliary, task))
-            self.objective.ratios.append(pulls / pushes.clamp(min=1e-20))
+            self.objective.keep_ratio(
+                *(_norm_at_taps(term, (logits, features), out, shard) for term in (auxiliary, task))
+            )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         # what the loss itself reads, such as a strategy's head, has its whole gradient on every process

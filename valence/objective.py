@@ -60,12 +60,13 @@ class Objective:
             self._check(loss, shared[0])
         task, auxiliary = self.strategy.weigh(entropy, loss, self._strength(entropy, loss, shared))
         if measure and auxiliary.requires_grad:
-            pulls, pushes = (gradient_norm(term, taps) for term, taps in zip((auxiliary, task), shared))
-            # where the task does not act in this step there is no ratio
-            self.ratios.append(
-                torch.where(pushes > 0, pulls / pushes.clamp(min=1e-20), torch.full_like(pulls, torch.nan))
-            )
+            self.keep_ratio(*(gradient_norm(term, taps) for term, taps in zip((auxiliary, task), shared)))
         return task, auxiliary
+
+    def keep_ratio(self, pulls: torch.Tensor, pushes: torch.Tensor) -> None:
+        """Keep the ratio of two gradients' norms, scalars: of the auxiliary term and of the task."""
+        # where the task does not act in this step there is no ratio
+        self.ratios.append(torch.where(pushes > 0, pulls / pushes.clamp(min=1e-20), torch.full_like(pulls, torch.nan)))
 
     def entropy(self, batch: Batch, logits: torch.Tensor) -> torch.Tensor:
         """Cross-entropy, a scalar."""
@@ -73,7 +74,7 @@ class Objective:
             logits, batch.labels, weight=self.class_weights, label_smoothing=self.label_smoothing
         )
 
-    def _strength(self, entropy: torch.Tensor, loss: torch.Tensor, shared: "Shared") -> float | torch.Tensor:
+    def _strength(self, entropy: torch.Tensor, loss: torch.Tensor, shared: Shared) -> float | torch.Tensor:
         if not (self.gradient_match and loss.requires_grad):
             return self.lambda_
         pulls, pushes = (gradient_norm(term, taps) for term, taps in zip((loss, entropy), shared))

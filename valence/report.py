@@ -4,15 +4,11 @@ import base64
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-import jinja2
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
-import plotly.io
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from valence import figures, report_tables, report_text
+from valence.page import embedded, render
 from valence.report_methods import REFERENCES, methods
 from valence.stats import baseline_table
 from valence.stats.arms import ARM, checked
@@ -49,22 +45,15 @@ def render_report(rows: pd.DataFrame, statistics: pd.DataFrame, sweep: dict, *, 
     rows = checked(rows)
     sweep = dict.fromkeys(SWEEP) | sweep
     baselines = baseline_table(rows)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("valence"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2").render(
-        plotly_js=Markup(get_plotlyjs().replace("</script", "<\\/script")),  # noqa: S704 our dependency's own code
+    return render(
+        "report.html.j2",
         sweep=sweep,
         summary=_summary(statistics, baselines, axis),
         classifiers=_classifiers(statistics),
         controls=_controls(statistics),
         matched=bool(report_text.matched(report_text.confirmatory(statistics))),
         baselines=report_tables.baselines(baselines),
-        baseline_figure=_figure(figures.baseline_accuracies(baselines), "baselines") if len(baselines) else "",
+        baseline_figure=embedded(figures.baseline_accuracies(baselines), "baselines") if len(baselines) else "",
         axis=_axis(axis),
         data=_data(sweep, rows),
         exclusions=_entries(sweep["exclusions"] or ()),
@@ -101,7 +90,7 @@ def _classifiers(statistics: pd.DataFrame) -> list[dict]:
     return [
         {
             "name": _block_name(statistics, block),
-            "figure": _figure(figures.forest(part), f"forest-{place}"),
+            "figure": embedded(figures.forest(part), f"forest-{place}"),
             "table": report_tables.comparisons(part),
         }
         for place, (block, part) in enumerate(baseline.groupby(BLOCK, sort=True))
@@ -139,12 +128,6 @@ def _block_name(statistics: pd.DataFrame, block: tuple) -> str:
     return " · ".join([block[2], *more])
 
 
-def _figure(figure: go.Figure, name: str) -> dict:
-    """Name and JSON of a figure, safe inside a script element: plotly writes every < as \\u003c."""
-    text = plotly.io.to_json(figure, engine="json")
-    return {"name": name, "json": Markup(text), "height": int(figure.layout.height)}  # noqa: S704 a test holds it
-
-
 def _axis(axis: "Axis | None") -> dict | None:
     if axis is None:
         return None
@@ -163,7 +146,7 @@ def _axis(axis: "Axis | None") -> dict | None:
         "facts": list(facts.items()),
         "notes": report_text.facts({key: value for key, value in axis.notes.items() if key != "warnings"}),
         "warnings": [str(warning) for warning in warnings] if isinstance(warnings, list | tuple) else [],
-        "figure": _figure(figures.axis_positions(axis), "axis"),
+        "figure": embedded(figures.axis_positions(axis), "axis"),
         "table": report_tables.axis_positions(axis),
     }
 

@@ -41,7 +41,10 @@ class Dose:
 def make_strategy(name: str, options: str = "") -> Strategy:
     """The strategy of a cell. Raises BadInput for an unknown name, option or value."""
     given = dict(part.split("=", 1) for part in options.split(",") if part)
-    values = _values(name, given)
+    return _made(name, _values(name, given))
+
+
+def _made(name: str, values: Mapping[str, Value]) -> Strategy:
     try:
         return STRATEGIES[name](**values)
     except (TypeError, ValueError) as error:
@@ -102,7 +105,7 @@ def _dose(text: str, name: str, given: dict[str, str]) -> Dose:
     if strengths.get(RATIO) == 0:
         raise BadInput(f"strategy {text!r}", allowed="a ratio above 0", do="correct it, or take the strategy none")
     values = _values(name, given)
-    make_strategy(name, ",".join(f"{field}={_text(value)}" for field, value in values.items()))  # it checks them
+    _made(name, values)  # a class checks its own options
     defaults = option_defaults(name)
     named = {field: value for field, value in sorted(values.items()) if value != defaults[field]}
     return Dose(

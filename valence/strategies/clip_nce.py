@@ -12,39 +12,26 @@ over the samples of its class, as Khosla et al. 2020 have it for several positiv
 none.
 """
 
-import math
-
 import torch
-from torch import nn
 from torch.nn import functional
 
-from valence.feature_heads import ProjectionHead
-from valence.strategies import STRATEGIES, Batch, Strategy, need_target
-
-FIRST_TEMPERATURE = 0.07
-LEAST_TEMPERATURE = 0.01
+from valence.prototype_similarity import PrototypeSimilarity
+from valence.strategies import STRATEGIES, Batch
 
 
 @STRATEGIES.register("clip_nce")
-class ClipNce(Strategy):
+class ClipNce(PrototypeSimilarity):
     """Symmetric InfoNCE between projected samples and the prototypes of their classes."""
 
+    name = "clip_nce"
     family = "contrastive"
-    kind = "prototypes"
     lambda_ = 0.1
     formula = "symmetric InfoNCE between z_i and C_{y_i}, τ learned"
     source = "Radford 2021"
-    prototypes: torch.Tensor
-
-    def prepare(self, model, spec, n_features, target):
-        prototypes = torch.as_tensor(need_target(target, "clip_nce").prototypes, dtype=torch.float32)
-        self.head = ProjectionHead(n_features, prototypes.shape[1])
-        self.log_temperature = nn.Parameter(torch.tensor(math.log(FIRST_TEMPERATURE)))
-        self.register_buffer("prototypes", prototypes)
+    first_temperature = 0.07
 
     def loss(self, batch: Batch, logits: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        temperature = self.log_temperature.clamp(min=math.log(LEAST_TEMPERATURE)).exp()
-        return symmetric_nce(self.head(features) @ self.prototypes.T / temperature, batch.labels)
+        return symmetric_nce(self.similarity(features), batch.labels)
 
 
 def symmetric_nce(similarity: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -7,40 +7,32 @@ Source: Hinton, Vinyals & Dean 2015, Distilling the knowledge in a neural networ
 Deviations: the start of τ_s is not reported; the teacher's is taken, and the floor is that of CLIP (Radford 2021).
 """
 
-import math
-
 import torch
-from torch import nn
 from torch.nn import functional
 
-from valence.feature_heads import ProjectionHead
-from valence.strategies import STRATEGIES, Batch, Strategy, need_target
+from valence.prototype_similarity import PrototypeSimilarity
+from valence.strategies import STRATEGIES, Batch
 
 TEACHER_TEMPERATURE = 0.1
-LEAST_TEMPERATURE = 0.01
 
 
 @STRATEGIES.register("kd_prototypes")
-class KdPrototypes(Strategy):
+class KdPrototypes(PrototypeSimilarity):
     """KL divergence between soft labels from prototypes and the student's similarity to the prototypes."""
 
+    name = "kd_prototypes"
     family = "distillation"
-    kind = "prototypes"
     lambda_ = 0.1
     formula = "KL(softmax(S[y]/τ_t) ‖ softmax(z·Cᵀ/τ_s))"
     source = "Hinton 2015"
-    prototypes: torch.Tensor
+    first_temperature = TEACHER_TEMPERATURE
     teacher: torch.Tensor
 
     def prepare(self, model, spec, n_features, target):
-        prototypes = torch.as_tensor(need_target(target, "kd_prototypes").prototypes, dtype=torch.float32)
-        self.head = ProjectionHead(n_features, prototypes.shape[1])
-        self.log_temperature = nn.Parameter(torch.tensor(math.log(TEACHER_TEMPERATURE)))
-        self.register_buffer("prototypes", prototypes)
-        self.register_buffer("teacher", functional.log_softmax(prototypes @ prototypes.T / TEACHER_TEMPERATURE, dim=1))
+        super().prepare(model, spec, n_features, target)
+        similarity = self.prototypes @ self.prototypes.T
+        self.register_buffer("teacher", functional.log_softmax(similarity / TEACHER_TEMPERATURE, dim=1))
 
     def loss(self, batch: Batch, logits: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        temperature = self.log_temperature.clamp(min=math.log(LEAST_TEMPERATURE)).exp()
-        student = functional.log_softmax(self.head(features) @ self.prototypes.T / temperature, dim=1)
-        teacher = self.teacher[batch.labels]
-        return functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
+        student = functional.log_softmax(self.similarity(features), dim=1)
+        return functional.kl_div(student, self.teacher[batch.labels], reduction="batchmean", log_target=True)

@@ -21,6 +21,7 @@ from valence.target_parts import N_PROTOTYPE_DIMS, Parts, finished
 
 if TYPE_CHECKING:
     from valence.axis import Axis
+    from valence.datasets.base import Dataset
 
 __all__ = [
     "N_PROTOTYPE_DIMS",
@@ -86,6 +87,26 @@ class TargetContext:
     ratings: np.ndarray | None = None
     """(n_clips,), mean self-rated valence over the training subjects, NaN for clips that none of them rated; None where
     the data set has no ratings"""
+
+    @classmethod
+    def of(
+        cls,
+        dataset: "Dataset | type[Dataset]",
+        axes: "Sequence[Axis]",
+        *,
+        seed: int = 0,
+        ratings: np.ndarray | None = None,
+    ) -> "TargetContext":
+        """What targets on a data set are made from; the first of the axes is the one under study."""
+        return cls(
+            class_of_clip=dataset.class_of_clip,
+            n_classes=len(dataset.classes),
+            classes=tuple(dataset.emotions or dataset.classes),
+            axis=axes[0] if axes else None,
+            seed=seed,
+            further_axes=tuple(axes[1:]),
+            ratings=ratings,
+        )
 
     @property
     def axes(self) -> "tuple[Axis, ...]":
@@ -207,9 +228,15 @@ def draw(name: str, context: TargetContext, index: int) -> np.random.Generator:
     return np.random.default_rng(derive_seed(f"target/{name}/{index}/{context.seed}", "draw"))
 
 
-def positions_of(context: TargetContext) -> np.ndarray:
-    """Class positions on each axis, (n_axes, n_classes)."""
-    return np.stack([axis.class_positions for axis in context.axes])
+def parts_of_axis(context: TargetContext, order: np.ndarray | slice = slice(None)) -> Parts:
+    """Positions and centroids of the classes on the axis, positions on all axes; the classes in another order."""
+    assert context.axis is not None
+    positions = np.stack([axis.class_positions for axis in context.axes])[:, order]
+    return Parts(
+        values=positions[0],
+        prototypes=context.axis.centroids[order],
+        several=positions if context.further_axes else None,
+    )
 
 
 def _parse(name: str) -> tuple[str, int]:

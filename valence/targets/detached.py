@@ -4,17 +4,12 @@ The same compute and no signal. A cell with it is the cell without alignment, to
 strategy changes training by more than its loss.
 """
 
-from valence.targets import TARGETS, Parts, TargetBuilder, TargetContext, positions_of
+from valence.targets import TARGETS, Parts, TargetBuilder, TargetContext, parts_of_axis
 
 
 def build(context: TargetContext, index: int) -> Parts:
     """Class positions and centroids of the axis; positions on all axes."""
-    assert context.axis is not None
-    return Parts(
-        values=context.axis.class_positions,
-        prototypes=context.axis.centroids,
-        several=positions_of(context) if context.further_axes else None,
-    )
+    return parts_of_axis(context)
 
 
 TARGETS.add(

@@ -6,7 +6,7 @@ with the axis): to most losses that would be the axis itself.
 
 import numpy as np
 
-from valence.targets import TARGETS, Parts, TargetBuilder, TargetContext, draw, is_alike, positions_of
+from valence.targets import TARGETS, Parts, TargetBuilder, TargetContext, draw, is_alike, parts_of_axis
 
 
 def build(context: TargetContext, index: int) -> Parts:
@@ -18,11 +18,7 @@ def build(context: TargetContext, index: int) -> Parts:
     # two classes have no other order: then any but the identity
     while np.array_equal(order, identity) or (context.n_classes > 2 and is_alike(values[order], values)):
         order = generator.permutation(context.n_classes)
-    return Parts(
-        values=context.axis.class_positions[order],
-        prototypes=context.axis.centroids[order],
-        several=positions_of(context)[:, order] if context.further_axes else None,
-    )
+    return parts_of_axis(context, order)
 
 
 TARGETS.add(

@@ -4,17 +4,12 @@ Values are the class positions on the axis, prototypes the class centroids (cent
 to length 1 and turned into the width of every target, which keeps all angles between classes.
 """
 
-from valence.targets import TARGETS, Parts, TargetBuilder, TargetContext, positions_of
+from valence.targets import TARGETS, Parts, TargetBuilder, TargetContext, parts_of_axis
 
 
 def build(context: TargetContext, index: int) -> Parts:
     """Class positions and centroids of the axis; positions on all axes."""
-    assert context.axis is not None
-    return Parts(
-        values=context.axis.class_positions,
-        prototypes=context.axis.centroids,
-        several=positions_of(context) if context.further_axes else None,
-    )
+    return parts_of_axis(context)
 
 
 TARGETS.add(
