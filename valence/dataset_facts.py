@@ -35,6 +35,8 @@ def _wrong_facts(kind: type["Dataset"]) -> Iterator[tuple[str, str, str]]:
         names = getattr(kind, fact)
         if len(set(names)) < len(names):
             yield fact, f"repeats {', '.join(sorted({name for name in names if names.count(name) > 1}))}", "each once"
+    if not isinstance(kind.off_scalp, tuple) or set(kind.off_scalp) - set(kind.ch_names):
+        yield "off_scalp", repr(kind.off_scalp), "a tuple of some of ch_names"
     if not kind.ch_names or len(kind.classes) < 2:
         yield "ch_names, classes", f"{len(kind.ch_names)} and {len(kind.classes)}", "1 channel and 2 classes or more"
     if kind.emotions and len(kind.emotions) != len(kind.classes):
@@ -64,6 +66,18 @@ def _wrong_clips(kind: type["Dataset"]) -> Iterator[tuple[str, str, str]]:
     if missing := sorted(set(labels) - set(kind.class_of_clip)):
         told = ", ".join(kind.classes[label] for label in missing)
         yield "class_of_clip", f"no clip of the class {told}", "a clip or more of every class"
+    for fact in ("shown_seconds", "session_of_clip"):
+        value = getattr(kind, fact)
+        if value is not None and not (isinstance(value, tuple) and len(value) == n_clips):
+            yield (
+                fact,
+                f"{len(value)} values" if isinstance(value, tuple) else repr(value),
+                f"None, or {n_clips} values",
+            )
+    if not all(map(_is_positive, kind.shown_seconds or ())):
+        yield "shown_seconds", repr(kind.shown_seconds), "positive numbers"
+    if not all(type(session) is int for session in kind.session_of_clip or ()):
+        yield "session_of_clip", repr(kind.session_of_clip), "whole numbers (int)"
     if kind.block_clips is not None and (type(kind.block_clips) is not int or kind.block_clips < 1):
         yield "block_clips", repr(kind.block_clips), "None, or a whole number of 1 or more"
     parts = kind.standard_split

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ import numpy as np
 from valence.dataset_checks import file_is_there
 from valence.datasets.base import Dataset, Part, Recording
 from valence.errors import BadInput
-from valence.faced_stimuli import FILMS, describe_those_of
+from valence.faced_stimuli import FILMS, STIMULI, describe_those_of
 from valence.features import BANDS
 from valence.matlab_struct import NotReadableError, read_numbers
 from valence.processing import Processing, process, to_raw
@@ -55,9 +56,11 @@ class FacedFiles(Dataset):
         *("Fp1", "Fp2", "Fz", "F3", "F4", "F7", "F8", "FC1", "FC2", "FC5", "FC6", "Cz", "C3", "C4", "T7", "T8"),
         *("CP1", "CP2", "CP5", "CP6", "Pz", "P3", "P4", "P7", "P8", "PO3", "PO4", "Oz", "O1", "O2", "A1", "A2"),
     )
+    off_scalp = ("A1", "A2")
     n_clips = 28
     clip_seconds = (30.0,) * 28
     """the last half minute of each clip"""
+    shown_seconds = tuple(stimulus.duration_s for stimulus in STIMULI)
     classes = ("anger", "disgust", "fear", "sadness", "neutral", "amusement", "inspiration", "joy", "tenderness")
     class_of_clip = tuple(np.repeat(range(9), [3, 3, 3, 3, 4, 3, 3, 3, 3]).tolist())
     films = FILMS
@@ -110,8 +113,25 @@ class FacedFiles(Dataset):
     def presentation(self, subject: str) -> np.ndarray | None:
         from valence.faced_ratings import presentation  # it stands on this module
 
-        table = self._reports(subject)
+        table = self._report_or_table(subject)
         return None if table is None else presentation(table, subject)
+
+    def reports(self, subjects: Sequence[str]) -> dict[str, np.ndarray]:
+        """By After_remarks.mat of each subject or, of those without, the table `ratings*.csv` in the folder."""
+        from valence.faced_reports import by_scale
+
+        tables = [self._report_or_table(subject) for subject in subjects]
+        return by_scale([table for table in tables if table is not None], subjects)
+
+    def _report_or_table(self, subject: str) -> "pd.DataFrame | None":
+        own = self._reports(subject)
+        return self._ratings_table.get(subject) if own is None else own
+
+    @cached_property
+    def _ratings_table(self) -> "dict[str, pd.DataFrame]":
+        from valence.faced_reports import ratings_table
+
+        return ratings_table(self.root)
 
     def ratings_of(self, subjects: Sequence[str]) -> np.ndarray | None:
         """Mean self-rated valence over some subjects, by their `Data/subXXX/After_remarks.mat`: see `ratings`."""

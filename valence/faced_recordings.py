@@ -27,6 +27,7 @@ from valence.faced_files import (
     listing,
 )
 from valence.faced_ratings import mean_of_subjects, presentation
+from valence.faced_reports import by_scale
 from valence.faced_stimuli import describe
 from valence.processing import Processing
 
@@ -44,6 +45,7 @@ class FacedRecordings(Dataset):
     ch_names = CH_NAMES
     n_clips = FacedFiles.n_clips
     clip_seconds = FacedFiles.clip_seconds
+    shown_seconds = FacedFiles.shown_seconds
     classes = FacedFiles.classes
     class_of_clip = FacedFiles.class_of_clip
     films = FacedFiles.films
@@ -81,19 +83,22 @@ class FacedRecordings(Dataset):
         return read_header(self._files[subject][0]).sfreq
 
     def presentation(self, subject: str) -> np.ndarray:
-        return presentation(self.reports(subject), subject)
+        return presentation(self.report(subject), subject)
 
     def ratings(self, subjects: Sequence[str] | None = None) -> np.ndarray | None:
         """Of nobody in particular: the published mean over all 123 subjects, whoever is on disk."""
         if subjects is None:
             return np.array(MEAN_VALENCE)
-        return mean_of_subjects(subjects, known=self._files, read=self.reports, where=self.root)
+        return mean_of_subjects(subjects, known=self._files, read=self.report, where=self.root)
 
     def clip_descriptions(self) -> tuple[str, ...]:
         return describe()
 
+    def reports(self, subjects: Sequence[str]) -> dict[str, np.ndarray]:
+        return by_scale([self.report(subject) for subject in subjects], subjects)
+
     @abstractmethod
-    def reports(self, subject: str) -> pd.DataFrame:
+    def report(self, subject: str) -> pd.DataFrame:
         """Ratings of one subject, a table as `valence.faced_ratings` makes it."""
 
     @abstractmethod

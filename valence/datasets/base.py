@@ -67,9 +67,13 @@ class Dataset(ABC):
     """samples per second of "windows" as loaded, Hz, where the processing names no other rate"""
     ch_names: ClassVar[tuple[str, ...]]
     """channels in the order of the arrays"""
+    off_scalp: ClassVar[tuple[str, ...]] = ()
+    """those of them that are no sites of the scalp, such as mastoids: maps of the head leave them out"""
     n_clips: ClassVar[int]
     clip_seconds: ClassVar[tuple[float, ...]]
     """length of each clip"""
+    shown_seconds: ClassVar[tuple[float, ...] | None] = None
+    """length of each clip as it was shown, where the data set has a part of it"""
     classes: ClassVar[tuple[str, ...]]
     emotions: ClassVar[tuple[str, ...]] = ()
     """the classes by the names of the stories' emotions, for the axis; empty where `classes` are these"""
@@ -83,6 +87,8 @@ class Dataset(ABC):
     """seconds that one value of the band features stands for"""
     block_clips: ClassVar[int | None] = None
     """clips shown in one block, where they came in blocks of one length"""
+    session_of_clip: ClassVar[tuple[int, ...] | None] = None
+    """session that each clip was shown in; None where all were shown in one"""
     standard_split: ClassVar[tuple[Part, Part, Part] | None] = None
     """training, validation and test as the field splits this data set; None where it has no such habit"""
     default_processing: ClassVar[Processing] = Processing()
@@ -179,6 +185,14 @@ class Dataset(ABC):
             are not.
         """
         return None
+
+    def reports(self, subjects: Sequence[str]) -> dict[str, np.ndarray]:
+        """What each of these subjects reported of each clip, by scale: float64, (n_subjects, n_clips).
+
+        Scales are lower case (valence, arousal, familiarity, liking, …); NaN where there is no report. Empty where
+        the data set has none of any of them.
+        """
+        return {}
 
     def clip_descriptions(self) -> tuple[str, ...] | None:
         """A sentence on each clip, where the data set has one."""

@@ -33,5 +33,5 @@ class FacedBids(FacedRecordings):
         clips, mended = read_clips(recording, spans, self.processing, bads=bad_channels(channels))
         return Recording(clips, (*unusual_durations(spans, events), *mended))
 
-    def reports(self, subject: str) -> pd.DataFrame:
+    def report(self, subject: str) -> pd.DataFrame:
         return read_bids_ratings(self.files("windows")[subject][1])

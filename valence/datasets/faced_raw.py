@@ -35,7 +35,7 @@ class FacedRaw(FacedRecordings):
         clips, mended = read_clips(data, spans, self.processing)
         return Recording(clips, (*claims, *repairs, *unusual_durations(spans, events), *mended))
 
-    def reports(self, subject: str) -> pd.DataFrame:
+    def report(self, subject: str) -> pd.DataFrame:
         return read_after_remarks(self.files("windows")[subject][2], subject=subject)
 
     def clip_descriptions(self) -> tuple[str, ...]:

@@ -53,6 +53,7 @@ class SeedV(Dataset):
     bands = BANDS
     de_step_s = facts.FEATURE_STEP_S
     block_clips = facts.BLOCK_FILMS
+    session_of_clip = tuple(facts.clip_place(clip)[0] for clip in range(N_CLIPS))
     standard_split = (_blocks(0), _blocks(1), _blocks(2))
     default_processing = CBRAMOD_PROCESSING
 
