@@ -72,9 +72,9 @@ def class_orders(
     else:
         drawn = np.random.default_rng(seed).permuted(np.tile(means, (n_orders, 1)), axis=1)
         orders, words = np.concatenate([means[None], drawn]), f"{n_orders:,} of {n_all:,} class permutations"
-    if np.abs(residuals).max() > 1e-9 * np.abs(clip_values).max():
-        words += ", differences within a class stay with their clips"
-    return orders[:, labels] + residuals, words
+    if np.abs(residuals).max() <= 1e-9 * np.abs(clip_values).max():
+        return orders[:, labels], words
+    return orders[:, labels] + residuals, words + ", differences within a class stay with their clips"
 
 
 def share_as_large(observed: float, null: np.ndarray) -> float:
