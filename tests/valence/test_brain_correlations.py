@@ -77,3 +77,14 @@ def test_cells_of_the_study_are_found_by_name():
     assert declared_cells(cohort) == {"PO3 gamma": 2, "F7 beta": 4, "O1 gamma": 8, "Pz theta": 9}
     with pytest.raises(NotPossible, match="PO3 gamma"):
         declared_cells(cohort_of(np.zeros((2, 28, 15)), ch_names=("A", "B", "C", "D", "E")))
+
+
+def test_classes_of_as_many_clips_change_places_alone_where_asked():
+    orders, words = class_orders(VALUES[LABELS], LABELS, n_orders=200, same_size=True)
+    np.testing.assert_allclose(orders[0], VALUES[LABELS])
+    assert (orders[:, LABELS == 4] == VALUES[4]).all()  # neutral, the class of four clips
+    assert all({*order} == {*VALUES} for order in orders)
+    assert len(np.unique(orders, axis=0)) > 190
+    assert "as many clips" in words
+    labels = np.repeat(range(5), 3)
+    assert "all 120" in class_orders(VALUES[:5][labels], labels, same_size=True)[1]

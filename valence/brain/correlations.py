@@ -53,28 +53,52 @@ def _over_clips(x: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def class_orders(
-    clip_values: np.ndarray, class_of_clip: np.ndarray, *, n_orders: int = N_ORDERS, seed: int = 0
+    clip_values: np.ndarray,
+    class_of_clip: np.ndarray,
+    *,
+    n_orders: int = N_ORDERS,
+    seed: int = 0,
+    same_size: bool = False,
 ) -> tuple[np.ndarray, str]:
     """The target with its classes permuted: the mean of a class is given to another, clips keep their residuals.
+
+    Parameters
+    ----------
+    same_size : only classes of as many clips change places. For a number that depends on how many clips share a value,
+        as r does not, others are no orders of the same target.
 
     Returns
     -------
     float64, (n, n_clips), and what they are in words. All distinct orders where there are no more than `n_orders`,
     which holds the order as it is once; else `n_orders` random ones, the order as it is in front of them.
     """
-    labels = np.unique(class_of_clip, return_inverse=True)[1]
-    means = np.bincount(labels, weights=clip_values) / np.bincount(labels)
+    labels, sizes = np.unique(class_of_clip, return_inverse=True, return_counts=True)[1:]
+    means = np.bincount(labels, weights=clip_values) / sizes
     residuals = clip_values - means[labels]
     means = np.round(means, 12)
-    n_all = math.factorial(len(means)) // math.prod(math.factorial(n) for n in np.unique(means, return_counts=True)[1])
-    if n_all <= n_orders:
-        orders, words = arranged(means, seed)[0], f"all {n_all:,} class permutations"
+    if same_size and len(np.unique(sizes)) > 1:
+        orders, words = _within_groups(means, sizes, n_orders, seed)
     else:
-        drawn = np.random.default_rng(seed).permuted(np.tile(means, (n_orders, 1)), axis=1)
-        orders, words = np.concatenate([means[None], drawn]), f"{n_orders:,} of {n_all:,} class permutations"
+        orders, words = _orders(means, n_orders, seed)
     if np.abs(residuals).max() <= 1e-9 * np.abs(clip_values).max():
         return orders[:, labels], words
     return orders[:, labels] + residuals, words + ", differences within a class stay with their clips"
+
+
+def _orders(means: np.ndarray, n_orders: int, seed: int) -> tuple[np.ndarray, str]:
+    n_all = math.factorial(len(means)) // math.prod(math.factorial(n) for n in np.unique(means, return_counts=True)[1])
+    if n_all <= n_orders:
+        return arranged(means, seed)[0], f"all {n_all:,} class permutations"
+    drawn = np.random.default_rng(seed).permuted(np.tile(means, (n_orders, 1)), axis=1)
+    return np.concatenate([means[None], drawn]), f"{n_orders:,} of {n_all:,} class permutations"
+
+
+def _within_groups(means: np.ndarray, groups: np.ndarray, n_orders: int, seed: int) -> tuple[np.ndarray, str]:
+    rng = np.random.default_rng(seed)
+    orders = np.tile(means, (n_orders + 1, 1))
+    for group in np.unique(groups):
+        orders[1:, groups == group] = rng.permuted(orders[1:, groups == group], axis=1)
+    return orders, f"{n_orders:,} permutations of the classes of as many clips"
 
 
 def share_as_large(observed: float, null: np.ndarray) -> float:
