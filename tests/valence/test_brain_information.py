@@ -58,10 +58,10 @@ def test_blocks_change_nothing(monkeypatch):
 
 
 def test_a_bent_dependence_is_found_by_information_and_not_by_r():
-    labels = np.repeat(range(14), 2)
-    target = target_of(np.linspace(-1.5, 1.5, 14), labels)
-    x = 0.1 * np.random.default_rng(3).normal(size=(4, 28, N_CELLS)) + np.square(target.clip_values)[:, None]
-    rows = information.rows(cohort_of(x, labels=labels, classes=tuple("abcdefghijklmn")), target)
+    labels = np.repeat(range(30), 2)
+    target = target_of(np.linspace(-1.5, 1.5, 30), labels)
+    x = 0.1 * np.random.default_rng(3).normal(size=(4, 60, N_CELLS)) + np.square(target.clip_values)[:, None]
+    rows = information.rows(cohort_of(x, labels=labels, classes=tuple(map(str, range(30)))), target)
     bent, straight = (
         row_of(rows, f"{name}, nats, {information.MINUS_BIAS}", "mean over cells") for name in (KSG, LINEAR)
     )
