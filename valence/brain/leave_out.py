@@ -38,14 +38,15 @@ def class_level_rows(cohort: Cohort, target: BrainTarget, keep: Nulls | None = N
     if target.class_values is None:
         raise NotPossible("the target has no value for each class")
     n_classes = len(cohort.classes)
-    orders = class_orders(target.class_values, np.arange(n_classes))
+    values = target.class_values
+    orders = class_orders(values, np.arange(n_classes))
     x = _by_class(cohort, cohort.clip_means())
     name = f"{CLASS_OUT}, class level"
     null = refitted(linear_folds(x, np.arange(n_classes)), orders)
-    r = ridge_r(linear_folds(x, np.arange(n_classes)), target.class_values)
+    r = ridge_r(linear_folds(x, np.arange(n_classes)), values)
 
     def of(means: np.ndarray) -> float:
-        return ridge_r(linear_folds(_by_class(cohort, means), np.arange(n_classes)), target.class_values)
+        return ridge_r(linear_folds(_by_class(cohort, means), np.arange(n_classes)), values)
 
     return _row_and_null(name, r, null, orders, n_classes, interval_over_subjects(cohort, of), keep)
 

@@ -18,7 +18,7 @@ from valence.brain.ridge import Fold, row_correlations
 BLOCK_BYTES = 200_000_000
 """of the largest array at a time"""
 Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""predictions and targets, (n_targets, n_predictions) each, to (n_targets,)"""
+"""predictions and targets, (n_targets, n_predictions) each, pooled over folds, to (n_targets,) or (n_targets, n)"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ def _within(means: np.ndarray, codes: np.ndarray, seed: int) -> tuple[np.ndarray
 
 
 def refitted(folds: Sequence[Fold], orders: Orders, statistic: Statistic = row_correlations) -> np.ndarray:
-    """The statistic of each order with the pipeline refit: float64, (n_orders,)."""
+    """The statistic of each order with the pipeline refit: float64, (n_orders,), or (n_orders, n) of n statistics."""
     n_classes, n_lambdas = orders.values.shape[1], len(folds[0].inner)
     design = np.eye(n_classes)[orders.labels]
     coefficients = np.concatenate([_error_coefficients(fold, design, orders.rest) for fold in folds], axis=1)
@@ -90,8 +90,8 @@ def refitted(folds: Sequence[Fold], orders: Orders, statistic: Statistic = row_c
     clips = np.concatenate([fold.test for fold in folds])
     widest = max(coefficients.shape[1], len(clips) * 4, n_lambdas * max(len(fold.test) for fold in folds))
     block = max(1, BLOCK_BYTES // (8 * widest))
-    found = np.empty(len(orders.values))
-    for start in range(0, len(found), block):
+    found = []
+    for start in range(0, len(orders.values), block):
         values = orders.values[start : start + block]
         errors = (_monomials(values) @ coefficients).reshape(len(values), len(folds), n_lambdas)
         chosen = errors.argmin(axis=2)
@@ -100,8 +100,8 @@ def refitted(folds: Sequence[Fold], orders: Orders, statistic: Statistic = row_c
             [_chosen(ones, mapped, chosen[:, number]) for number, mapped in enumerate(maps)], axis=1
         )
         targets = values[:, orders.labels[clips]] + orders.rest[clips]
-        found[start : start + block] = statistic(predictions, targets)
-    return found
+        found.append(statistic(predictions, targets))
+    return np.concatenate(found)
 
 
 def _monomials(values: np.ndarray) -> np.ndarray:
