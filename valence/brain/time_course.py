@@ -16,7 +16,7 @@ import numpy as np
 from valence.brain.class_null import ROUNDING, ClassNull, class_null
 from valence.brain.cohort import BrainTarget, Cohort
 from valence.brain.correlations import correlations
-from valence.brain.resampled import resampled
+from valence.brain.resampled import SUBJECTS, interval, resampled
 from valence.brain.rows import NotPossible, Row
 from valence.brain.time_clusters import channel_rows, cluster_rows, threshold_of
 
@@ -79,7 +79,7 @@ def rows(cohort: Cohort, target: BrainTarget) -> list[Row]:
     r = null.r(mean.reshape(n_clips, -1)).reshape(n_steps, n_bands)
     of_subjects = subject_curves(cohort)
     drawn = resampled_curves(of_subjects, values)
-    found = _curve_rows(cohort, r, drawn)
+    found = _curve_rows(cohort, r, of_subjects, values)
     found += _peak_rows(cohort, r, _null_of_peaks(mean, null), drawn, CHANNEL_MEAN, null.words)
     strength, permuted = mean_strength(curves, sample)
     found += _peak_rows(cohort, strength, permuted, None, MEAN_R, sample.words)
@@ -115,17 +115,20 @@ def _null_of_peaks(mean: np.ndarray, null: ClassNull) -> np.ndarray:
     return np.concatenate([np.abs(block).reshape(len(block), *mean.shape[1:]).max(axis=1) for block in blocks])
 
 
-def _curve_rows(cohort: Cohort, r: np.ndarray, drawn: np.ndarray) -> list[Row]:
-    reach = 1.96 * drawn.std(axis=0, ddof=1) if len(cohort.subjects) > 1 else np.full(r.shape, np.nan)
+def _curve_rows(cohort: Cohort, r: np.ndarray, of_subjects: np.ndarray, values: np.ndarray) -> list[Row]:
+    flat = of_subjects.reshape(*of_subjects.shape[:2], -1)
+    low, high = interval(flat, lambda left: correlations(left, values), r.ravel())
+    low, high = low.reshape(r.shape), high.reshape(r.shape)
     return [
         Row(
             analysis=CURVE,
             protocol=CHANNEL_MEAN,
             item=f"{band} {(step + 1) * cohort.step_s:g} s",
             value=float(r[step, place]),
-            ci_low=float(r[step, place] - reach[step, place]),
-            ci_high=float(r[step, place] + reach[step, place]),
+            ci_low=float(low[step, place]),
+            ci_high=float(high[step, place]),
             n=len(cohort.class_of_clip),
+            null=SUBJECTS,
         )
         for place, band in enumerate(cohort.band_names)
         for step in range(len(r))
