@@ -20,20 +20,20 @@ N_HALVES = 10
 N_ORDERS_OF_HALVES = 10_000
 N_ORDERS_OF_TRIALS = 1_000
 BIAS = "pooled predictions: r without an effect is below 0, see the analysis ridge null"
-Nulls = dict[str, np.ndarray]
-"""name of a protocol to r of all permutations"""
+RIDGE, NULL, HISTOGRAM = "ridge", "ridge null", "ridge null histogram"
+BINS = np.linspace(-1, 1, 41)
 
 
-def rows(cohort: Cohort, target: BrainTarget, keep: Nulls | None = None) -> list[Row]:
-    """Nested ridge on the cohort tensor, by protocol; the nulls go into `keep`, for figures."""
+def rows(cohort: Cohort, target: BrainTarget) -> list[Row]:
+    """Nested ridge on the cohort tensor, by protocol."""
     orders = class_orders(target.clip_values, cohort.class_of_clip)
     found = []
     for name, groups in protocols(cohort).items():
-        found += _on_the_tensor(cohort, target.clip_values, name, groups, orders, keep)
+        found += _on_the_tensor(cohort, target.clip_values, name, groups, orders)
     return found
 
 
-def class_level_rows(cohort: Cohort, target: BrainTarget, keep: Nulls | None = None) -> list[Row]:
+def class_level_rows(cohort: Cohort, target: BrainTarget) -> list[Row]:
     """Nested ridge on the mean tensor of each class, leaving a class out. Raises NotPossible without class values."""
     if target.class_values is None:
         raise NotPossible("the target has no value for each class")
@@ -48,7 +48,7 @@ def class_level_rows(cohort: Cohort, target: BrainTarget, keep: Nulls | None = N
     def of(means: np.ndarray) -> float:
         return ridge_r(linear_folds(_by_class(cohort, means), np.arange(n_classes)), values)
 
-    return _row_and_null(name, r, null, orders, n_classes, interval_over_subjects(cohort, of), keep)
+    return _row_and_null(name, r, null, orders, n_classes, interval_over_subjects(cohort, of))
 
 
 def new_subject_rows(cohort: Cohort, target: BrainTarget) -> list[Row]:
@@ -88,18 +88,14 @@ def interval_over_subjects(cohort: Cohort, statistic: Callable[[np.ndarray], flo
     return float(low), float(high)
 
 
-def _on_the_tensor(
-    cohort: Cohort, values: np.ndarray, name: str, groups: np.ndarray, orders: Orders, keep: Nulls | None
-) -> list[Row]:
+def _on_the_tensor(cohort: Cohort, values: np.ndarray, name: str, groups: np.ndarray, orders: Orders) -> list[Row]:
     folds = linear_folds(flat(cohort.clip_means()), groups)
     null = refitted(folds, orders)
 
     def of(means: np.ndarray) -> float:
         return ridge_r(linear_folds(flat(means), groups), values)
 
-    return _row_and_null(
-        name, ridge_r(folds, values), null, orders, len(values), interval_over_subjects(cohort, of), keep
-    )
+    return _row_and_null(name, ridge_r(folds, values), null, orders, len(values), interval_over_subjects(cohort, of))
 
 
 def _row_and_null(
@@ -109,16 +105,13 @@ def _row_and_null(
     orders: Orders,
     n: int,
     interval: tuple[float, float],
-    keep: Nulls | None,
 ) -> list[Row]:
     """The observed r, and where the null lies."""
-    if keep is not None:
-        keep[name] = null
     low, high = np.percentile(null, [2.5, 97.5])
     floor = f"; p cannot be below {1 / len(null):.2g}" if len(null) < 1_000 else ""
     return [
         Row(
-            analysis="ridge",
+            analysis=RIDGE,
             protocol=name,
             value=r,
             ci_low=interval[0],
@@ -129,7 +122,7 @@ def _row_and_null(
             note=BIAS,
         ),
         Row(
-            analysis="ridge null",
+            analysis=NULL,
             protocol=name,
             value=float(null.mean()),
             ci_low=float(low),
@@ -137,6 +130,17 @@ def _row_and_null(
             n=len(null),
             null=f"mean and 95 % of r over {orders.words}",
         ),
+        *_histogram(name, null),
+    ]
+
+
+def _histogram(name: str, null: np.ndarray) -> list[Row]:
+    """Share of permutations whose r lies in each bin."""
+    counts, _ = np.histogram(null, bins=BINS)
+    return [
+        Row(analysis=HISTOGRAM, protocol=name, item=f"{low:.2f} to {high:.2f}", value=float(count / counts.sum()))
+        for low, high, count in zip(BINS[:-1], BINS[1:], counts, strict=True)
+        if count
     ]
 
 
@@ -166,7 +170,7 @@ def _on_others(
     what = f"single recordings of about {n} subjects" if of_trials else "the mean tensor of the others"
     spread = f"mean over {N_HALVES} random halves, from {min(observed):+.2f} to {max(observed):+.2f}; tested on {what}"
     return Row(
-        analysis="ridge",
+        analysis=RIDGE,
         protocol=name,
         value=r,
         p=share_as_large(r, nulls),

@@ -11,7 +11,7 @@ Class permutations (`valence.brain.leave_out`) keep the target's values. These a
 - untrained LLMs: the axis that the same recipe finds in networks that nothing has trained.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,13 +33,8 @@ N_ORDERS = 10_000
 SCALES = ("arousal", "familiarity", "liking")
 
 
-def rows(cohort: Cohort, target: BrainTarget, untrained: "Sequence[Axis]" = ()) -> list[Row]:
-    """All of them, leaving a clip and a class out.
-
-    Parameters
-    ----------
-    untrained : axes of untrained LLMs, of the cohort's classes.
-    """
+def rows(cohort: Cohort, target: BrainTarget) -> list[Row]:
+    """All but untrained LLMs, leaving a clip and a class out."""
     found: list[Row] = []
     x, groups = flat(cohort.clip_means()), protocols(cohort)
     for name in (CLIP_OUT, CLASS_OUT):
@@ -50,9 +45,21 @@ def rows(cohort: Cohort, target: BrainTarget, untrained: "Sequence[Axis]" = ()) 
         with or_reason(found, analysis="ridge against", protocol=name, item="spectrum-matched"):
             slow = spectrum_matched(cohort, target.clip_values)
             found.append(_against(name, "spectrum-matched", r, refitted(folds, slow), slow.words, len(x)))
-        with or_reason(found, analysis="ridge against", protocol=name, item="untrained LLMs"):
-            found += _untrained(cohort, folds, name, r, untrained)
         found += _other_axes(cohort, target, folds, name)
+    return found
+
+
+def untrained_rows(cohort: Cohort, target: BrainTarget, axes: "Sequence[Axis]") -> list[Row]:
+    """The target against axes of untrained LLMs, of the cohort's classes. Raises NotPossible where there are none."""
+    if not axes:
+        raise NotPossible("no axis of an untrained LLM was given (--untrained-axis)")
+    found = []
+    for name in (CLIP_OUT, CLASS_OUT):
+        folds = linear_folds(flat(cohort.clip_means()), protocols(cohort)[name])
+        r = ridge_r(folds, target.clip_values)
+        null = np.array([ridge_r(folds, brain_target("axis", cohort, axis).clip_values) for axis in axes])
+        words = f"axes of {len(axes)} untrained LLMs; p cannot be below {1 / (1 + len(axes)):.2g}"
+        found.append(_against(name, "untrained LLMs", r, null, words, len(target.clip_values)))
     return found
 
 
@@ -123,23 +130,6 @@ def _against(name: str, item: str, r: float, null: np.ndarray, words: str, n: in
         p=(1 + above) / (1 + len(null)),
         n=n,
         null=f"one-sided, {words}, whole pipeline refit; mean {null.mean():+.3f}, 95 % from {low:+.2f} to {high:+.2f}",
-    )
-
-
-def _untrained(cohort: Cohort, folds: Sequence[Fold], name: str, r: float, axes: "Sequence[Axis]") -> Iterator[Row]:
-    if not axes:
-        raise NotPossible("no axis of an untrained LLM was given (--untrained-axis)")
-    values = [ridge_r(folds, brain_target("axis", cohort, axis).clip_values) for axis in axes]
-    above = sum(value >= r - 1e-9 for value in values)
-    words = f"one-sided, axes of {len(axes)} untrained LLMs; mean {np.mean(values):+.3f}"
-    yield Row(
-        analysis="ridge against",
-        protocol=name,
-        item="untrained LLMs",
-        value=r,
-        p=(1 + above) / (1 + len(axes)),
-        n=len(folds[0].train) + len(folds[0].test),
-        null=f"{words}, from {min(values):+.2f} to {max(values):+.2f}; p cannot be below {1 / (1 + len(axes)):.2g}",
     )
 
 

@@ -1,0 +1,87 @@
+"""Stage brain: every analysis of a cohort and a target, in one table. Adding one is adding a line to `ANALYSES`."""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from valence.brain import (
+    asymmetry,
+    campaigns,
+    ceiling,
+    cells,
+    confounds,
+    individuals,
+    influence,
+    information,
+    leave_out,
+    network,
+    nulls,
+    oracles,
+    order_null,
+    partial_r,
+    regions,
+    simpson,
+    split_half,
+    subsets,
+    time_course,
+)
+from valence.brain.cohort import BrainTarget, Cohort
+from valence.brain.rows import NotPossible, Row, table
+
+if TYPE_CHECKING:
+    from valence.axis import Axis
+
+Analysis = Callable[[Cohort, BrainTarget], list[Row]]
+ANALYSES: tuple[tuple[str, Analysis], ...] = (
+    ("ridge", leave_out.rows),
+    ("ridge, class level", leave_out.class_level_rows),
+    ("ridge, new subjects", leave_out.new_subject_rows),
+    ("other targets", nulls.rows),
+    ("noise ceiling", ceiling.rows),
+    ("ridge partial", partial_r.rows),
+    ("cells", cells.rows),
+    ("influence of subjects", influence.rows),
+    ("regions", regions.rows),
+    ("asymmetry", asymmetry.rows),
+    ("subsets of clips", subsets.rows),
+    ("network", network.rows),
+    ("course in time", time_course.rows),
+    ("individuals", individuals.rows),
+    ("best cell of each subject", oracles.rows),
+    ("Simpson", simpson.rows),
+    ("split-half", split_half.rows),
+    ("campaigns", campaigns.rows),
+    ("order and block", confounds.rows),
+    ("order of others", order_null.rows),
+    ("mutual information", information.rows),
+)
+"""name of an analysis, which stands in the table where it has no answer, and what finds its rows"""
+
+
+def run_analyses(
+    cohort: Cohort,
+    target: BrainTarget,
+    *,
+    untrained: "Sequence[Axis]" = (),
+    on_analysis: Callable[[str, float], object] = lambda name, seconds: None,
+) -> pd.DataFrame:
+    """The table of findings: `valence.brain.rows.COLUMNS`.
+
+    Parameters
+    ----------
+    untrained : axes of untrained LLMs, a null of the target.
+    on_analysis : called after each with its name and how many seconds it took.
+    """
+    found: list[Row] = []
+    against: tuple[str, Analysis] = ("untrained LLMs", partial(nulls.untrained_rows, axes=untrained))
+    for name, analysis in (*ANALYSES, against):
+        started = time.monotonic()
+        try:
+            found += analysis(cohort, target)
+        except NotPossible as error:
+            found.append(Row(analysis=name, reason=str(error)))
+        on_analysis(name, time.monotonic() - started)
+    return table(found)
