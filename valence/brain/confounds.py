@@ -3,6 +3,7 @@ the order, and what is left of r given order or block, as rows, out.
 """
 
 import numpy as np
+from scipy.stats import rankdata
 
 from valence.brain.cohort import BrainTarget, Cohort
 from valence.brain.correlations import class_orders, correlations, declared_cells, share_as_large, subject_cells
@@ -68,13 +69,26 @@ def partial_r(x: np.ndarray, values: np.ndarray, makers: np.ndarray) -> np.ndarr
 
 
 def covariates_of(cohort: Cohort, known: np.ndarray) -> dict[str, np.ndarray]:
-    """What r is taken given, by name: (n_subjects, n_clips, n_covariates) of the subjects whose order is known."""
+    """What r is taken given, by name: (n_subjects, n_clips, n_covariates) of the subjects whose order is known.
+
+    Where clips were shown in several sessions, order is the place within one, and each has a mean of its own.
+    """
     assert cohort.presentation is not None
-    rank = cohort.presentation[known].astype(np.float64)
-    place = (rank / (rank.shape[1] - 1) - 0.5)[..., None]
-    found = {"order": place, "order and its square": np.concatenate([place, place**2], axis=2)}
+    rank = cohort.presentation[known]
+    sessions = np.zeros(rank.shape[1], dtype=int) if cohort.sessions is None else cohort.sessions
+    means = np.tile((sessions[:, None] == np.unique(sessions)).astype(np.float64), (len(rank), 1, 1))
+    place = np.empty(rank.shape)
+    for session in np.unique(sessions):
+        inside = sessions == session
+        order = rankdata(rank[:, inside], axis=1) - 1
+        place[:, inside] = order / max(order.shape[1] - 1, 1) - 0.5
+    line = place[..., None]
+    found = {
+        "order": np.concatenate([line, means], axis=2),
+        "order and its square": np.concatenate([line, line**2, means], axis=2),
+    }
     if cohort.block_clips:
-        block = (rank // cohort.block_clips).astype(int)
+        block = rank // cohort.block_clips
         found["block"] = np.eye(block.max() + 1)[block]
     return found
 
