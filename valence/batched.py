@@ -147,13 +147,14 @@ class BatchedRuns:
                 self._ended.add(position)
 
     def _step(self, rows: Sequence[torch.Tensor], *, measure: bool) -> None:
-        batches, inputs = [], []
+        batches = []
         for run, own in zip(self.runs, rows):
             with run.random:
                 batches.append(run.batch(own))
-                inputs.append(run.input(batches[-1]))
         matched = any(run.cell.gradient_match for run in self.runs)
-        logits, features, anchors = self._forward(torch.stack(inputs), measure=measure or matched)
+        logits, features, anchors = self._forward(
+            torch.stack([batch.x for batch in batches]), measure=measure or matched
+        )
         loss = torch.zeros((), device=logits.device)
         for position, (run, batch) in enumerate(zip(self.runs, batches)):
             with run.random:

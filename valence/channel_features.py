@@ -1,7 +1,7 @@
-"""Classifiers to the place inside them where channels are still apart, and to the power of channels there.
+"""Classifiers to the place inside them where channels are still apart.
 
 In: a classifier and a recording's facts. Out: the first result of a module, in the order of computation, of which one
-index of a dimension depends on one channel alone; and during training the power of chosen channels in it.
+index of a dimension depends on one channel alone.
 """
 
 import math
@@ -166,67 +166,3 @@ class _Trial:
 def _changes(result: torch.Tensor, dim: int) -> np.ndarray:
     """Sum of absolute changes from the first sample, by index of a dimension: float64, (n_samples - 1, length)."""
     return (result[1:] - result[:1]).abs().movedim(dim, 1).flatten(2).sum(2).double().cpu().numpy()
-
-
-class ChannelPower:
-    """Power of some channels in the features of the training forward pass that ran last.
-
-    Hooks on the classifier: its own forward begins and ends a pass, and the module at the found place adds to it.
-    Passes in evaluation mode or without gradients are not looked at.
-    """
-
-    def __init__(self, model: nn.Module, found: ChannelFeatures, rows: Sequence[int]):
-        self.found = found
-        weight = next(model.parameters())
-        self.rows = torch.tensor(list(rows), device=weight.device)
-        self.window = torch.hann_window(found.n_times, dtype=weight.dtype, device=weight.device)
-        self._parts: list[tuple[torch.Tensor, torch.Tensor]] = []
-        self._wanted = 0
-        """samples of the pass that are still to come"""
-        # torch.compile would leave out what a hook keeps
-        model.register_forward_pre_hook(torch.compiler.disable(self._begin))
-        model.register_forward_hook(torch.compiler.disable(self._end))
-        model.get_submodule(found.path).register_forward_hook(torch.compiler.disable(self._hear))
-
-    def take(self) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        """Power (batch, n_rows) and the features that it was taken from, once."""
-        powers, features = zip(*self._parts, strict=True)
-        self._parts = []
-        return powers[0] if len(powers) == 1 else torch.cat(powers), features
-
-    def _begin(self, _: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        self._parts, self._wanted = [], len(inputs[0])
-
-    def _end(self, _: nn.Module, __: tuple, ___: object) -> None:
-        self._wanted = 0
-
-    def _hear(self, part: nn.Module, _: tuple, result: torch.Tensor) -> None:
-        if not (part.training and torch.is_grad_enabled()):
-            return
-        # when a checkpoint computes its part anew in the backward pass, it must do all that it did, but it is no pass
-        power = self.power(result)
-        if self._wanted:
-            self._parts.append((power, result))
-            self._wanted -= len(result)
-
-    def power(self, features: torch.Tensor) -> torch.Tensor:
-        """Mean power in the band over whatever is neither batch, channel nor time; of band features the mean square.
-
-        By a Hann-windowed periodogram: without a window, slow activity and eye movements would leak into the band.
-
-        Parameters
-        ----------
-        features : (batch, ...), as found.
-
-        Returns
-        -------
-        (batch, n_rows)
-        """
-        found = self.found
-        chosen = features.index_select(found.channel, self.rows)
-        if found.time is None:
-            return chosen.movedim(found.channel, 1).flatten(2).square().mean(2)
-        courses = chosen.movedim((found.channel, found.time), (1, -1))
-        spectrum = torch.fft.rfft(courses * self.window)[..., slice(*found.bins)]
-        power = 2 * (spectrum.real.square() + spectrum.imag.square()).sum(-1)
-        return power.flatten(2).mean(2) / (found.n_times * self.window.square().sum())

@@ -77,10 +77,9 @@ class DataParallelRun(CellRun):
     def backward(self, forward: Callable[..., Tapped], rows: torch.Tensor, *, measure: bool) -> torch.Tensor:
         """The loss of a whole batch, a scalar, equal on all processes, as are the gradients in the parameters."""
         batch = self.batch(rows)
-        x = self.input(batch)
-        shard = Shard.of(len(x))
+        shard = Shard.of(len(rows))
         with self._draws.whole_batch(shard):
-            out = forward(x[shard.rows])
+            out = forward(batch.x[shard.rows])
         ends = (out.logits, out.features)
         logits, features = (shard.gathered(end).requires_grad_() for end in ends)
         task, auxiliary = self.objective.terms(batch, Tapped(logits, features, ()))

@@ -205,9 +205,8 @@ class CellRun:
     def backward(self, forward, rows: torch.Tensor, *, measure: bool) -> torch.Tensor:
         """The loss of a batch, a scalar; its gradients are in the parameters."""
         batch = self.batch(rows)
-        x = self.input(batch)
-        out = forward(x)
-        second = self.second_look(forward, x) if looks_twice(self.strategy) else None
+        out = forward(batch.x)
+        second = self.second_look(forward, batch.x) if looks_twice(self.strategy) else None
         task, auxiliary = self.objective.terms(batch, out, second=second, measure=measure)
         loss = task + auxiliary
         self.optimizer.zero_grad(set_to_none=True)
@@ -215,19 +214,14 @@ class CellRun:
         return loss
 
     def batch(self, rows: torch.Tensor) -> Batch:
-        """The samples of some rows, as they are."""
-        data = self.data
+        """The samples of some rows, windows augmented where the recipe says so."""
+        data, recipe = self.data, self.recipe
         fields = (data.x, data.labels, data.clips, data.subjects)
         x, labels, clips, subjects = (values.index_select(0, rows) for values in fields)
+        if recipe.augmentation_p:
+            shift = round(recipe.augmentation_shift_s * self.prepared.spec.sfreq)
+            x = augment(x, p=recipe.augmentation_p, shift=shift)
         return Batch(x=x, labels=labels, clips=clips, subjects=subjects, rows=rows)
-
-    def input(self, batch: Batch) -> torch.Tensor:
-        """What the classifier sees of a batch: augmented windows where the recipe says so."""
-        recipe = self.recipe
-        if not recipe.augmentation_p:
-            return batch.x
-        shift = round(recipe.augmentation_shift_s * self.prepared.spec.sfreq)
-        return augment(batch.x, p=recipe.augmentation_p, shift=shift)
 
     def second_look(self, forward, x: torch.Tensor) -> Tapped | None:
         """The strategy's second forward pass: in evaluation mode, so that it moves no statistics and draws no masks."""

@@ -16,7 +16,8 @@ from tests.valence import training_world as world
 from tests.valence.signal_specs import FACED, SEED_V, noise
 from tests.valence.traced_run import TracedRun
 from valence import emod
-from valence.channel_features import ChannelFeatures, ChannelPower, band_bins, find_channel_features
+from valence.channel_features import ChannelFeatures, band_bins, find_channel_features
+from valence.channel_power import HeardPower, Power, own_power
 from valence.channel_views import channel_mask, rows_of
 from valence.classifiers import CLASSIFIERS, build_classifier, tapped
 from valence.errors import BadInput
@@ -186,6 +187,13 @@ class Mean(nn.Module):
         return x - x.mean(1, keepdim=True)
 
 
+class Halved(nn.Module):
+    """What a layer after it reads are not the windows as they are."""
+
+    def forward(self, x):
+        return x / 2
+
+
 class Spectrum(nn.Module):
     def forward(self, x):
         return torch.fft.rfft(x).abs()
@@ -273,9 +281,9 @@ def test_frequencies_of_a_band():
 def test_power_against_scipy():
     net = nn.Sequential(image(), conv(25, padding="same")).double()
     found = find_channel_features(net, WINDOWS, rows_of(SIX, NAMES), ALPHA)
-    power = ChannelPower(net, found, rows_of(SIX, NAMES))
-    features = net(noise(WINDOWS, 5).double())
-    got, (heard,) = power.take()
+    power, x = HeardPower(net, found, rows_of(SIX, NAMES)), noise(WINDOWS, 5).double()
+    features = net(x)
+    got, (heard,) = power.take(x)
     assert heard is features
     frequencies, density = periodogram(features.detach().numpy(), 100.0, "hann", detrend=False)
     inside = (frequencies >= 8) & (frequencies <= 13)
@@ -285,10 +293,10 @@ def test_power_against_scipy():
 
 def test_power_of_band_features_is_their_mean_square():
     net = nn.Linear(5, 7)
-    power = ChannelPower(nn.Sequential(net), ChannelFeatures("0", 1), rows_of(SIX, NAMES))
     features = net(noise(DE, 3)).detach()
     wanted = np.stack([(features[:, NAMES.index(name)].numpy() ** 2).mean((1, 2)) for name in SIX], 1)
-    np.testing.assert_allclose(power.power(features), wanted, rtol=1e-5)
+    power = Power(ChannelFeatures("0", 1), net.weight)
+    np.testing.assert_allclose(power(features[:, rows_of(SIX, NAMES)]), wanted, rtol=1e-5)
 
 
 def sines(amplitudes: dict[str, np.ndarray], frequency: float, n: int, *, seed: int = 0) -> torch.Tensor:
@@ -318,7 +326,47 @@ def test_asymmetry_against_numpy():
     wanted = np.mean((read - world.target().clip_values[:6]) ** 2)
     batch = batch_of(x)
     assert strategy.loss(batch, torch.zeros(6, 4), torch.zeros(6, 99)).item() == pytest.approx(wanted, rel=1e-4)
-    assert [tensor.shape for tensor in batch.inside] == [(6, 16, 16, 200)]
+    assert all(one is other for one, other in zip(batch.inside, net[1].parameters(), strict=True))
+
+
+ALONE = {
+    "padded": [image(), conv(25, padding="same")],
+    "long": [image(), conv(64, padding=(0, 32), bias=False)],
+    "time before channels": [image(), Swap(0, 1, 3, 2), nn.Conv2d(1, 4, (9, 1))],
+    "every second sample": [image(), conv(9, stride=(1, 2), padding=(0, 4))],
+    "in parts": [image(), InParts(conv(25))],
+}
+NOT_ALONE = {
+    "other input": [image(), Halved(), conv(25)],
+    "own filter of each channel": [nn.Conv1d(16, 16, 9, groups=16)],
+    "weights computed": [image(), nn.utils.parametrizations.weight_norm(conv(25))],
+}
+
+
+@pytest.mark.parametrize("case", ALONE)
+def test_a_pass_of_its_own_gives_what_is_heard(case):
+    """Power and gradient, while the classifier itself may compute the layer in any order, or not at all."""
+    torch.manual_seed(0)
+    net, x, rows = nn.Sequential(*ALONE[case]).double(), noise(WINDOWS, 5).double(), rows_of(SIX, NAMES)
+    found = find_channel_features(net, WINDOWS, rows, ALPHA)
+    own, heard = own_power(net, found, rows, x[:2]), HeardPower(net, found, rows)
+    net(x)
+    results = []
+    for power in (heard, own):
+        net.zero_grad()
+        got, _ = power.take(x)
+        got.log().square().sum().backward()
+        results.append([got.detach(), *(parameter.grad for parameter in net.parameters())])
+    torch.testing.assert_close(*results, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", NOT_ALONE)
+def test_what_cannot_run_alone_is_heard(case):
+    net, rows = nn.Sequential(*NOT_ALONE[case]), rows_of(SIX, NAMES)
+    found = find_channel_features(net, WINDOWS, rows, ALPHA)
+    assert found is not None
+    assert own_power(net, found, rows, noise(WINDOWS, 2)) is None
+    assert asymmetry(net).reads_inside
 
 
 @pytest.mark.parametrize(
@@ -368,7 +416,7 @@ def test_silent_channels_give_a_finite_loss_and_gradient():
 
 
 def test_only_passes_of_training_are_heard_and_none_is_kept():
-    net = nn.Sequential(image(), conv(25, padding="same"))
+    net = nn.Sequential(image(), Halved(), conv(25, padding="same"))
     strategy, x = asymmetry(net), noise(WINDOWS, 4)
     with torch.no_grad():
         net(x)
@@ -399,6 +447,7 @@ def test_a_stopped_target_stops_at_the_layer():
 def test_a_layer_computed_in_parts_and_again_gives_the_same(monkeypatch):
     """EMOD's first layers of long windows: a few samples at a time, and once more in the backward pass."""
     torch.manual_seed(0)
+    monkeypatch.setattr("valence.strategies.frontal_asymmetry.own_power", lambda *_: None)
     first = build_classifier(CLASSIFIERS["EMOD"], WINDOWS)
     second, results = copy.deepcopy(first), []
     for module, largest in ((first, emod.LARGEST), (second, 2 * 16 * 200 * emod.WIDTH)):
@@ -497,8 +546,8 @@ def test_a_captured_step_gives_the_same(strategy, classifier, monkeypatch):
     np.testing.assert_allclose(one.test_logits, other.test_logits, atol=1e-4)
 
 
-@pytest.mark.parametrize("classifier", ["EEGNet", "ShallowFBCSPNet"])
+@pytest.mark.parametrize("classifier", ["EEGNet", "FBCNet", "ShallowFBCSPNet"])
 def test_the_gradient_ratio_is_what_it_is_matched_to(classifier):
-    """At the layer that the loss reads, or at the features of both looks."""
+    """At the weights of the layer that the loss reads, at its result, or at the features of both looks."""
     ratio = finished(run_of("frontal_asymmetry", classifier, gradient_match=0.3)).metrics["gradient_ratio"]
     assert ratio == pytest.approx(0.3, rel=1e-3)

@@ -25,7 +25,8 @@ class Batch:
     """One batch of training samples, all on one device."""
 
     x: torch.Tensor
-    """float, (batch, n_chans, n_times) windows or (batch, n_chans, n_seconds, n_bands) DE"""
+    """float, (batch, n_chans, n_times) windows or (batch, n_chans, n_seconds, n_bands) DE, as the classifier sees them:
+    augmented where the recipe says so"""
     labels: torch.Tensor
     """int64, (batch,), class"""
     clips: torch.Tensor
@@ -37,8 +38,8 @@ class Batch:
     second: torch.Tensor | None = None
     """float, (batch, n_features), features of the second look, for a strategy with `second_look`"""
     inside: tuple[torch.Tensor, ...] = ()
-    """float, set by the loss of a strategy that reads a layer inside the classifier and not its features:
-    what that layer gave, where both losses' gradients are then measured"""
+    """float, set by the loss of a strategy that reads a layer inside the classifier and not its features: what that
+    layer gave, or its weights, where both losses' gradients are then measured"""
 
 
 @dataclass(frozen=True)

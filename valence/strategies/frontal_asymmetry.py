@@ -8,12 +8,14 @@ Deviations: the layer is the first whose output depends on trained weights, has 
 course that resolves 8-13 Hz, found by trial; of several branches it is the first. Band features have no time course
 left: P is the mean square of the features there. Where a classifier has no such layer (the first one mixes channels,
 or cuts windows into patches), the loss reads the features of a second forward pass, in evaluation mode, of the input
-with all but these six channels zero. The notes of a result say which it was.
+with all but these six channels zero. The notes of a result say which it was. Where the layer reads the windows as
+they are, it is run once more on the six channels alone, and the gradient ratio is taken at its weights.
 """
 
 import torch
 
-from valence.channel_features import ChannelPower, find_channel_features
+from valence.channel_features import find_channel_features
+from valence.channel_power import HeardPower, OwnPower, own_power
 from valence.channel_views import channel_mask, rows_of, why_missing
 from valence.strategies import STRATEGIES, Batch, Circumstances, need_target
 from valence.value_regression import ValueRegression
@@ -38,7 +40,7 @@ class FrontalAsymmetry(ValueRegression):
 
     def __init__(self):
         super().__init__()
-        self._power: ChannelPower | None = None
+        self._power: HeardPower | OwnPower | None = None
         self._detached = False
 
     def unfit(self, about: Circumstances) -> str | None:
@@ -50,11 +52,14 @@ class FrontalAsymmetry(ValueRegression):
         found = find_channel_features(model, spec, rows, ALPHA_HZ)
         super().prepare(model, spec, n_features if found is None else len(RIGHT), target)
         self.register_buffer("mask", channel_mask((*RIGHT, *LEFT), spec))
-        self.reads_inside = found is not None
         if found is None:
+            self.reads_inside = False
             self.notes = ("asymmetry from the input masked to six channels",)
             return
-        self._power, self._detached = ChannelPower(model, found, rows), target.detached
+        weight = next(model.parameters())
+        trial = torch.randn(2, spec.n_chans, spec.n_times, generator=torch.Generator().manual_seed(0)).to(weight)
+        self._power = own_power(model, found, rows, trial) or HeardPower(model, found, rows)
+        self.reads_inside, self._detached = self._power.reads_inside, target.detached
         what = "mean square" if found.time is None else f"alpha power at {found.rate_hz:g} Hz"
         self.notes = (f"asymmetry from {what} in {found.path}",)
 
@@ -65,7 +70,7 @@ class FrontalAsymmetry(ValueRegression):
         if self._power is None:
             assert batch.second is not None, "the training loop takes the second look"
             return self.squared_errors(batch, batch.second).mean()
-        power, inside = self._power.take()
+        power, inside = self._power.take(batch.x)
         batch.inside = inside
         logs = ((power.detach() if self._detached else power) + LEAST_POWER).log()
         right, left = logs.split(len(RIGHT), dim=1)
