@@ -65,6 +65,7 @@ def run_analyses(
     cohort: Cohort,
     target: BrainTarget,
     *,
+    axis: "Axis | None" = None,
     untrained: "Sequence[Axis]" = (),
     on_analysis: Callable[[str, float], object] = lambda name, seconds: None,
 ) -> pd.DataFrame:
@@ -72,6 +73,7 @@ def run_analyses(
 
     Parameters
     ----------
+    axis : of the target, where it is one.
     untrained : axes of untrained LLMs, a null of the target.
     on_analysis : called after each with its name and how many seconds it took.
     """
