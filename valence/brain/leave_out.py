@@ -60,13 +60,12 @@ def new_subject_rows(cohort: Cohort, target: BrainTarget) -> list[Row]:
     halves, single = sample(orders, N_ORDERS_OF_HALVES), sample(orders, N_ORDERS_OF_TRIALS)
     same = np.zeros(len(target.clip_values), dtype=np.int64)
     given = protocols(cohort)
-    n_subjects = len(cohort.subjects) // 2
     return [
-        _on_others(cohort, target, "new subjects, same clips", same, halves, of_trials=False),
-        _on_others(cohort, target, f"new subjects, {CLIP_OUT}", given[CLIP_OUT], halves, of_trials=False),
-        _on_others(cohort, target, f"new subjects, {CLASS_OUT}", given[CLASS_OUT], halves, of_trials=False),
-        _on_others(cohort, target, f"new subjects, {CLIP_OUT}, trials", given[CLIP_OUT], single, n_subjects),
-        _on_others(cohort, target, f"new subjects, {CLASS_OUT}, trials", given[CLASS_OUT], single, n_subjects),
+        *_on_others(cohort, target, "new subjects, same clips", same, halves, of_trials=False),
+        *_on_others(cohort, target, f"new subjects, {CLIP_OUT}", given[CLIP_OUT], halves, of_trials=False),
+        *_on_others(cohort, target, f"new subjects, {CLASS_OUT}", given[CLASS_OUT], halves, of_trials=False),
+        *_on_others(cohort, target, f"new subjects, {CLIP_OUT}, trials", given[CLIP_OUT], single, of_trials=True),
+        *_on_others(cohort, target, f"new subjects, {CLASS_OUT}, trials", given[CLASS_OUT], single, of_trials=True),
     ]
 
 
@@ -107,7 +106,6 @@ def _row_and_null(
     interval: tuple[float, float],
 ) -> list[Row]:
     """The observed r, and where the null lies."""
-    low, high = np.percentile(null, [2.5, 97.5])
     floor = f"; p cannot be below {1 / len(null):.2g}" if len(null) < 1_000 else ""
     return [
         Row(
@@ -121,17 +119,22 @@ def _row_and_null(
             null=f"one-sided, {orders.words}, whole pipeline refit{floor}; interval over subjects (bootstrap)",
             note=BIAS,
         ),
-        Row(
-            analysis=NULL,
-            protocol=name,
-            value=float(null.mean()),
-            ci_low=float(low),
-            ci_high=float(high),
-            n=len(null),
-            null=f"mean and 95 % of r over {orders.words}",
-        ),
+        _null_row(name, null, orders),
         *_histogram(name, null),
     ]
+
+
+def _null_row(name: str, null: np.ndarray, orders: Orders) -> Row:
+    low, high = np.percentile(null, [2.5, 97.5])
+    return Row(
+        analysis=NULL,
+        protocol=name,
+        value=float(null.mean()),
+        ci_low=float(low),
+        ci_high=float(high),
+        n=len(null),
+        null=f"mean and 95 % of r over {orders.words}",
+    )
 
 
 def _histogram(name: str, null: np.ndarray) -> list[Row]:
@@ -145,39 +148,37 @@ def _histogram(name: str, null: np.ndarray) -> list[Row]:
 
 
 def _on_others(
-    cohort: Cohort,
-    target: BrainTarget,
-    name: str,
-    groups: np.ndarray,
-    orders: Orders,
-    n: int | None = None,
-    *,
-    of_trials: bool = True,
-) -> Row:
+    cohort: Cohort, target: BrainTarget, name: str, groups: np.ndarray, orders: Orders, *, of_trials: bool
+) -> list[Row]:
     """r on subjects that the ridge was not fitted to, mean over splits; of single recordings where of_trials."""
     means = cohort.subject_means()
     if len(means) < 4:
         raise NotPossible(f"{len(means)} subjects: it takes four or more to fit on some and test on others")
     random = np.random.default_rng(derive_seed(cohort.name, "brain/halves"))
-    observed, nulls = [], np.zeros(len(orders.values))
+    observed, null, n = [], np.zeros(len(orders.values)), 0
     for _ in range(N_HALVES):
         one, other = np.array_split(random.permutation(len(means)), 2)
         tested = flat(means[other]) if of_trials else flat(over_subjects(means[other]))[None]
         folds = linear_folds(flat(over_subjects(means[one])), groups, tested=tested)
+        n = sum(len(fold.test) for fold in folds)
         observed.append(ridge_r(folds, target.clip_values))
-        nulls += refitted(folds, orders) / N_HALVES
+        null += refitted(folds, orders) / N_HALVES
     r = float(np.mean(observed))
-    what = f"single recordings of about {n} subjects" if of_trials else "the mean tensor of the others"
-    spread = f"mean over {N_HALVES} random halves, from {min(observed):+.2f} to {max(observed):+.2f}; tested on {what}"
-    return Row(
-        analysis=RIDGE,
-        protocol=name,
-        value=r,
-        p=share_as_large(r, nulls),
-        n=len(target.clip_values),
-        null=f"one-sided, {orders.words}, whole pipeline refit in each half; without an effect {nulls.mean():+.2f}",
-        note=spread,
-    )
+    what = "single recordings" if of_trials else "the mean tensor"
+    spread = f"mean over {N_HALVES} random halves, from {min(observed):+.2f} to {max(observed):+.2f}"
+    words = f"one-sided, {orders.words}, whole pipeline refit in each half"
+    return [
+        Row(
+            analysis=RIDGE,
+            protocol=name,
+            value=r,
+            p=share_as_large(r, null),
+            n=n,
+            null=words,
+            note=f"{spread}; tested on {what} of the other half",
+        ),
+        _null_row(name, null, orders),
+    ]
 
 
 def _by_class(cohort: Cohort, means: np.ndarray) -> np.ndarray:
