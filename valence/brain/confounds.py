@@ -155,7 +155,9 @@ def _within(
 ) -> list[Row]:
     """Mean over subjects of partial r."""
     r = partial_r(x, values[None], maker)[0]
-    null = np.nanmean(partial_r(x, orders, maker), axis=1)
+    permuted = partial_r(x, orders, maker)
+    there = np.isfinite(permuted)
+    null = np.where(there, permuted, 0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
     made = []
     for at, cell in enumerate(cells):
         own = r[np.isfinite(r[:, at]), at]
