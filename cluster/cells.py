@@ -7,7 +7,7 @@ import json
 import logging
 import platform
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,6 +70,7 @@ def train_rows(cells: Sequence[Cell], context: Context, *, device: str, mode: st
             rewrites=context.execution.rewrites,
             weights=None if weights is None else Path(weights),
             earlier=earlier,
+            kept=context.kept,
         ):
             able.remove(ended.cell)
             yield outcome_of(ended, context, device)
@@ -103,10 +104,11 @@ def outcome_of(ended: Ended, context: Context, device: str) -> Outcome:
     row, result = row_of(ended, device), ended.outcome
     if not isinstance(result, Result):
         return Outcome(row=row)
+    keep = ended.cell.cell_id in context.kept
     return Outcome(
         row=row,
-        artifacts=artifacts_of(result, context.prepared[context.inputs[ended.cell.classifier]]),
-        weights=weights_bytes(result.weights) if ended.cell.cell_id in context.kept else None,
+        artifacts=artifacts_of(result, context.prepared[context.inputs[ended.cell.classifier]], keep=keep),
+        weights=weights_bytes(result.weights) if keep else None,
     )
 
 
@@ -225,27 +227,49 @@ def _float_or_null(value: float | None) -> float | None:
     return None if value is None or not np.isfinite(value) else float(value)
 
 
-def artifacts_of(result: Result, prepared: Prepared) -> dict[str, pa.Table]:
-    """What is kept of a cell beside its row, by kind: predictions and clip features."""
-    index = np.asarray(result.test_index)
-    logits = np.ascontiguousarray(result.test_logits, dtype=np.float32)
-    subjects = [prepared.subject_names[subject] for subject in np.asarray(prepared.subjects)[index]]
-    predictions = pa.table(
-        {
-            "subject": subjects,
-            "clip": np.asarray(prepared.clips)[index],
-            "label": np.asarray(prepared.labels)[index],
-            "logits": pa.FixedSizeListArray.from_arrays(pa.array(logits.ravel()), logits.shape[1]),
-        }
-    )
-    features = np.ascontiguousarray(result.clip_features, dtype=np.float32)
-    clips = pa.table(
-        {
-            "clip": np.arange(len(features)),
-            "features": pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), features.shape[1]),
-        }
-    )
-    return {"predictions": predictions, "features": clips}
+def artifacts_of(result: Result, prepared: Prepared, *, keep: bool = False) -> dict[str, pa.Table]:
+    """What is kept of a cell beside its row, by kind: predictions and clip features.
+
+    keep : and what later stages look into: features of every sample, and of every layer by clip.
+    """
+    labels, clips, subjects = (np.asarray(values) for values in (prepared.labels, prepared.clips, prepared.subjects))
+    parts = {"validation": result.validation_index, "test": result.test_index}
+    index = np.concatenate(list(parts.values()))
+    samples = {
+        "part": np.repeat(list(parts), [len(rows) for rows in parts.values()]),
+        "subject": [prepared.subject_names[subject] for subject in subjects[index]],
+        "clip": clips[index],
+        "label": labels[index],
+    }
+    logits = np.concatenate([result.validation_logits, result.test_logits])
+    found = {
+        "predictions": pa.table({**samples, "logits": _vectors(logits)}),
+        "features": pa.table(
+            {"clip": np.arange(len(result.clip_features)), "features": _vectors(result.clip_features)}
+        ),
+    }
+    if keep and result.layers is not None:
+        features = np.concatenate([result.validation_features, result.test_features])
+        found["samples"] = pa.table({**samples, "features": _vectors(features)})
+        found["layers"] = _layers(result.layers)
+    return found
+
+
+def _vectors(rows: np.ndarray) -> pa.Array:
+    """Rows (n, D) as one column of vectors."""
+    rows = np.ascontiguousarray(rows, dtype=np.float32)
+    return pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
+
+
+def _layers(layers: Mapping[str, np.ndarray]) -> pa.Table:
+    """A row a layer and clip; layers differ in width."""
+    rows = [
+        {"layer": path, "depth": depth, "clip": clip, "features": vector}
+        for depth, (path, of_clips) in enumerate(layers.items())
+        for clip, vector in enumerate(of_clips)
+    ]
+    fields = {"layer": pa.string(), "depth": pa.int64(), "clip": pa.int64(), "features": pa.list_(pa.float32())}
+    return pa.Table.from_pylist(rows, schema=pa.schema(fields))
 
 
 def versions() -> dict[str, str]:

@@ -52,7 +52,7 @@ class Context:
     targets: Mapping[tuple[str, int], Target]
     """by name and seed: made once for a sweep"""
     kept: frozenset[str] = frozenset()
-    """cells whose weights are kept, because others build on them"""
+    """cells whose weights, features and layers are kept: others build on them, or the user asked for it"""
     weights: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """classifier to the file or folder of pretrained weights that it starts from"""
     execution: Execution = Execution()

@@ -202,7 +202,7 @@ def _trained(cell: Cell, context: Context, device: str, seconds: _Seconds) -> Re
         if run.epochs_done > n_kept:
             n_kept = run.epochs_done
             _keep({"run": run.state(), "seconds": seconds.passed()}, float(run.total))
-    return run.result()
+    return run.result(keep=cell.cell_id in context.kept)
 
 
 def _keep(state: dict, loss: float) -> None:

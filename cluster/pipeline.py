@@ -71,7 +71,7 @@ def run(
         store.rows([cell.cell_id for cell in cells])  # files that are damaged are found before work is counted
         for cell_id in store.failed([cell.cell_id for cell in cells]) if retry_failed else []:
             store.retry(cell_id)
-        waiting = to_train(cells, store)
+        waiting = to_train(cells, store, keep=request.keep)
         lost: list[str] = []
         if waiting:
             session = session or stack.enter_context(ray_session(plugins=modules))
@@ -126,10 +126,15 @@ def made_targets(
     return made
 
 
-def to_train(cells: Sequence[Cell], store: Store) -> list[Cell]:
-    """Cells that are not committed, and those whose weights a waiting cell builds on and that were not kept."""
-    committed, index = store.committed(), {cell: number for number, cell in enumerate(cells)}
-    waiting = {cell: None for cell in cells if cell.cell_id not in committed}
+def to_train(cells: Sequence[Cell], store: Store, *, keep: bool = False) -> list[Cell]:
+    """Cells that are not committed, and those whose weights are wanted and that were not kept.
+
+    Wanted are the weights that a waiting cell builds on; with `keep`, those of all cells.
+    """
+    index = {cell: number for number, cell in enumerate(cells)}
+    ids = [cell.cell_id for cell in cells]
+    ended = store.ended(ids, with_weights=ids if keep else ())
+    waiting = {cell: None for cell in cells if cell.cell_id not in ended}
     for cell in list(waiting):
         earlier = earlier_cell(cell)
         while earlier is not None and not store.is_ended(earlier.cell_id, with_weights=True):

@@ -66,6 +66,8 @@ class Request:
     """doses on which a verdict is asked for"""
     store_url: str | None = None
     """where results are committed; in `out` where None"""
+    keep: bool = False
+    """weights, features and layers of every cell, for probes, ensembles and export"""
 
 
 def resolve(
@@ -96,6 +98,7 @@ def resolve(
     gpus_per_pack: float | None = None,
     verdict: bool = False,
     store: Word = None,
+    keep: bool = False,
 ) -> Request:
     """Check every word of a command; None stands for the preset's choice.
 
@@ -174,6 +177,7 @@ def resolve(
         pretrained=pretrained_of(pretrained, grid.classifiers),
         judged=judged,
         store_url=store_url_of(store),
+        keep=keep,
     )
 
 

@@ -56,7 +56,7 @@ def train(
         alone, slower = [cell for cell in waiting if cell not in several], seconds_on("cpu")
         on_cpu = on_cpus(work_of(alone, seconds, slower), session, gpus_per_pack=gpus)
         seconds |= {cell.cell_id: slower[cell.cell_id] for cell in alone if cell.classifier in on_cpu}
-    earlier = [earlier_cell(cell) for cell in waiting]
+    earlier = [cell for cell in map(earlier_cell, waiting) if cell is not None]
     context = Context(
         folder=str(store.folder.resolve()),
         store_url=store.url,
@@ -65,7 +65,7 @@ def train(
         recipes={recipe.hash: recipe for recipe in recipes.values()},
         inputs={name: CLASSIFIERS[name].input for name in request.grid.classifiers},
         targets=targets,
-        kept=frozenset(cell.cell_id for cell in earlier if cell is not None),
+        kept=frozenset(cell.cell_id for cell in [*earlier, *(waiting if request.keep else [])]),
         weights={classifier: str(folder.resolve()) for classifier, folder in weights.items()},
         execution=request.execution,
         plugins=tuple(plugin_files(name) if is_file_word(word) else name for word, name in request.plugins.items()),

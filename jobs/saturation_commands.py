@@ -41,7 +41,7 @@ def request_of(options) -> Request:
     """The options' words, checked."""
     grid = ("preset", "classifiers", "strategies", "targets", "seeds")
     data = ("dataset", "data_root", "split", "protocol", "features", "de_window_s", "recipe", "prepared")
-    how = ("pretrained", "mode", "cells_at_once", "exact", "gpus_per_cell", "gpus_per_pack", "verdict")
+    how = ("pretrained", "mode", "cells_at_once", "exact", "gpus_per_cell", "gpus_per_pack", "verdict", "keep")
     words = {name: getattr(options, name) for name in (*grid, *data, *how, "llm", "axis", "engine", "out", "store")}
     return resolve(**words, plugins=options.plugin)
 

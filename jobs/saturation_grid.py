@@ -64,6 +64,8 @@ class Options:
     """folder of the results; results/PRESET where not given"""
     store: Word = None
     """object storage that cells are committed to: s3://bucket/prefix, gs://bucket/prefix; OUT where not given"""
+    keep: bool = False
+    """keep weights, features and layers of every cell, for probes, ensembles and export"""
     pretrained: Word = None
     """start from pretrained weights: CBraMod=PATH,Labram=hub (hub: the published ones are fetched)"""
     mode: str = "auto"

@@ -69,9 +69,9 @@ class CapturedRun(CellRun):
         with self._on_stream():
             return super().advance()
 
-    def result(self):
+    def result(self, *, keep: bool = False):
         with self._on_stream():
-            return super().result()
+            return super().result(keep=keep)
 
     def begin_epoch(self, epoch: int) -> None:
         before = _plain_values(self.strategy)

@@ -9,7 +9,7 @@ import gc
 import logging
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -79,6 +79,7 @@ def train_group(
     rewrites: bool = True,
     weights: Path | None = None,
     earlier: Mapping[str, Path] = MappingProxyType({}),
+    kept: Collection[str] = (),
 ) -> Iterator[Ended]:
     """Train cells together and give each one's result as it ends; an error of a cell is its outcome.
 
@@ -91,6 +92,7 @@ def train_group(
     targets : by cell id; None for the strategy none.
     rewrites, weights : see valence.training.train_cell.
     earlier : by cell id, for cells that build on another: that one's weights.
+    kept : ids of cells whose result has what later stages look into, see Result.
 
     Raises
     ------
@@ -106,11 +108,12 @@ def train_group(
                 "rewrites": rewrites,
                 "weights": weights,
                 "earlier": earlier,
+                "kept": kept,
             }
             yield from train_group([cell], prepared, split, recipe, targets, **own)
         cells = [cell for cell in cells if cell not in alone]
     data = resident(prepared, split, de_normalisation=recipe.de_normalisation, device=device)
-    options: dict[str, Any] = {"rewrites": rewrites, "weights": weights}
+    options: dict[str, Any] = {"rewrites": rewrites, "weights": weights, "kept": kept}
     waiting, size = list(cells), len(cells) if mode in TOGETHER else 1
     while waiting:
         group = waiting[:size]
@@ -153,6 +156,7 @@ def _together(
     earlier: Mapping[str, Path],
     *,
     mode: str,
+    kept: Collection[str],
     **options: Any,
 ) -> Iterator[Ended]:
     """One group. Errors of a cell are outcomes; too little memory for several of them is raised."""
@@ -185,7 +189,9 @@ def _together(
             try:
                 if batch is None and run.advance():
                     continue
-                outcome: Result | Exception = (batch.failed.get(position) if batch else None) or run.result()
+                outcome: Result | Exception = (batch and batch.failed.get(position)) or run.result(
+                    keep=cell.cell_id in kept
+                )
             except Exception as error:
                 outcome = _own(error, len(cells))
             del going[cell]

@@ -35,8 +35,19 @@ class Result:
     """float32, (n_test, n_classes)"""
     test_index: np.ndarray
     """int64, (n_test,), rows of Prepared"""
+    validation_logits: np.ndarray
+    """float32, (n_validation, n_classes), of the best epoch"""
+    validation_index: np.ndarray
+    """int64, (n_validation,), rows of Prepared"""
     clip_features: np.ndarray
     """float32, (n_clips, D), mean penultimate features of test samples; nan for a clip without any"""
+    test_features: np.ndarray
+    """float32, (n_test, D), penultimate features"""
+    validation_features: np.ndarray | None = None
+    """float32, (n_validation, D); None where they were not asked for"""
+    layers: Mapping[str, np.ndarray] | None = None
+    """dotted path of a layer, in the order of computation, to float32 (n_clips, D): its output, pooled, mean over the
+    test samples of a clip; None where not asked for"""
     mode: str = "eager"
     """how it was trained, see valence.packing"""
     weights: Mapping[str, torch.Tensor] = field(default_factory=dict)
@@ -67,6 +78,9 @@ def result_of(
     prepared: "Prepared",
     target: Target | None,
     trained: dict[str, float | None],
+    validation_logits: np.ndarray,
+    validation_features: np.ndarray | None = None,
+    layers: Mapping[str, np.ndarray] | None,
     mode: str,
     rewrites: tuple[str, ...],
     weights: Mapping[str, torch.Tensor],
@@ -77,6 +91,7 @@ def result_of(
     Parameters
     ----------
     logits, features : float32, (n_test, n_classes) and (n_test, D).
+    layers : of test samples, (n_test, D) each.
     trained : what training itself gave, see Result.metrics.
     """
     labels, clips, subjects = (
@@ -92,13 +107,21 @@ def result_of(
     }
     values = None if target is None else target.class_values
     encoding = None if values is None else axis_encoding(features, labels, values)
+    n_clips = int(np.max(prepared.clips)) + 1
     return Result(
         metrics={**metrics.scores(logits, labels), **trained, "axis_encoding": encoding},
         recall=metrics.recalls(metrics.confusion(labels, predicted, n_classes)),
         subject_balanced_accuracy=by_subject,
         test_logits=logits,
         test_index=data.test.astype(np.int64),
-        clip_features=group_means(features, clips, int(np.max(prepared.clips)) + 1).astype(np.float32),
+        validation_logits=validation_logits,
+        validation_index=data.validation.astype(np.int64),
+        clip_features=group_means(features, clips, n_clips).astype(np.float32),
+        test_features=features,
+        validation_features=validation_features,
+        layers=None
+        if layers is None
+        else {path: group_means(values, clips, n_clips).astype(np.float32) for path, values in layers.items()},
         mode=mode,
         rewrites=rewrites,
         weights=weights,

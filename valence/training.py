@@ -8,8 +8,9 @@ its `cell_id`. On one CPU thread a result is the same to the last bit whatever w
 import copy
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,11 +21,12 @@ from valence.assembly import assemble
 from valence.augmentation import augment
 from valence.cell import Cell, Recipe, derive_seed
 from valence.classifiers import Tapped, tapped
+from valence.layer_features import layer_features
 from valence.objective import Objective
 from valence.optimisation import class_weights, learning_rate, make_optimizer, shuffled
 from valence.own_random import OwnRandom
 from valence.resident import Resident, resident
-from valence.results import Result, predict, result_of
+from valence.results import EVALUATION_BATCH, Result, predict, result_of
 from valence.strategies import Batch, looks_twice
 from valence.targets import Target
 
@@ -66,6 +68,16 @@ def train_cell(
     return run.result()
 
 
+class _Best(NamedTuple):
+    """The best epoch so far."""
+
+    rank: tuple[float, float, int]
+    """less is better: the negated score, the cross-entropy, the epoch"""
+    weights: dict[str, torch.Tensor]
+    logits: torch.Tensor
+    """(n_validation, n_classes)"""
+
+
 class CellRun:
     """One cell while it trains, with its own random numbers: cells may advance in turns in one process."""
 
@@ -86,8 +98,9 @@ class CellRun:
         self.cell, self.recipe = cell, recipe
         self.prepared, self.target = prepared, target
         self.random = OwnRandom(data.x.device)
+        self._assembled = partial(assemble, cell, prepared, recipe, target, data, weights=weights, earlier=earlier)
         with self.random:
-            made = assemble(cell, prepared, recipe, target, data, rewrites=rewrites, weights=weights, earlier=earlier)
+            made = self._assembled(rewrites=rewrites)
         self.classifier, self.model, self.strategy = made.classifier, made.model, made.strategy
         self.data, self.rewrites = made.data, made.rewrites
         self.optimizer = make_optimizer(self.model, self.strategy, recipe)
@@ -106,7 +119,7 @@ class CellRun:
         self.total = torch.zeros((), device=data.x.device)
         self.n_trained = self.epochs_done = 0
         self._order = torch.Generator().manual_seed(derive_seed(cell.pair_id, "batch order"))
-        self._best: tuple[tuple[float, float, int], dict[str, torch.Tensor]] | None = None
+        self._best: _Best | None = None
         self._validation_labels = data.labels[torch.from_numpy(data.validation)].cpu().numpy()
         self._kept: dict[str, float | None] = {}
         self._steps = self._train()
@@ -121,16 +134,23 @@ class CellRun:
         with self.random:
             return next(self._steps, None) is not None
 
-    def result(self) -> Result:
-        """Scores on the test samples, with the weights of the best epoch. Training must have ended."""
-        assert self._best is not None
-        self.model.load_state_dict(self._best[1])
+    def result(self, *, keep: bool = False) -> Result:
+        """Scores on the test samples, with the weights of the best epoch. Training must have ended.
+
+        keep : with what later stages look into, features of validation samples and of every layer, see Result.
+        """
+        best = self._best
+        assert best is not None
+        self.model.load_state_dict(best.weights)
+        looked_into = {}
         with self.random, tapped(self.model, self.classifier) as forward:
             logits, features = self.predictions(forward, self.data.test)
+            if keep:
+                looked_into["validation_features"] = self.predictions(forward, self.data.validation)[1].cpu().numpy()
         if not (torch.isfinite(logits).all() and torch.isfinite(features).all()):
             raise FloatingPointError(
                 f"{self.cell.classifier} with {self.cell.strategy}, seed {self.cell.seed}: with the weights of epoch "
-                f"{self._best[0][2]} its answers to test samples are not finite, while those to validation samples "
+                f"{best.rank[2]} its answers to test samples are not finite, while those to validation samples "
                 "are: look at the test recordings"
             )
         ratios = [value for ratio in self.objective.ratios if math.isfinite(value := float(ratio))]
@@ -146,11 +166,23 @@ class CellRun:
             prepared=self.prepared,
             target=self.target,
             trained=trained,
+            validation_logits=best.logits.cpu().numpy(),
+            layers=self._layers(best.weights) if keep else None,
             mode=self.mode,
             rewrites=self.rewrites,
-            weights=self._best[1],
+            weights=best.weights,
             notes=self.strategy.notes,
+            **looked_into,
         )
+
+    def _layers(self, weights: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
+        """Features (n_test, D) of every layer as its author wrote it: faster orders skip some."""
+        with self.random:
+            made = self._assembled(rewrites=False)
+        made.model.load_state_dict(weights)
+        rows = torch.from_numpy(made.data.test).to(made.data.x.device)
+        found = layer_features(made.model, made.data.x.index_select(0, rows), batch=EVALUATION_BATCH)
+        return {path: values.numpy() for path, values in found.items()}
 
     def _train(self) -> Iterator[bool]:
         """All epochs, step by step."""
@@ -257,19 +289,19 @@ class CellRun:
         score = metrics.scores(logits.cpu().numpy(), self._validation_labels)
         entropy = self._finite(score["cross_entropy"], "validation cross-entropy", epoch)
         rank = (-float(score[self.recipe.selection] or 0), entropy, epoch)
-        if self._best is None or rank < self._best[0]:
-            self._best = rank, copy.deepcopy(self.model.state_dict())
+        if self._best is None or rank < self._best.rank:
+            self._best = _Best(rank, copy.deepcopy(self.model.state_dict()), logits)
             self._kept = {
                 "validation_balanced_accuracy": score["balanced_accuracy"],
                 "validation_kappa": score["kappa"],
                 "best_epoch": epoch,
             }
-        patience, since = self.recipe.patience_epochs, max(self._best[0][2], self.strategy.first_task_epoch)
+        patience, since = self.recipe.patience_epochs, max(self._best.rank[2], self.strategy.first_task_epoch)
         return bool(patience) and epoch - since >= patience
 
     def state(self) -> dict[str, Any]:
         """What training goes on from after an epoch: tensors and plain values, not copied."""
-        best = None if self._best is None else [list(self._best[0]), self._best[1]]
+        best = None if self._best is None else [list(self._best.rank), self._best.weights, self._best.logits]
         return {
             **{name: getattr(self, name).state_dict() for name in ("model", "strategy", "optimizer")},
             "random": self.random.state(),
@@ -290,8 +322,8 @@ class CellRun:
         self.random.restore(state["random"])
         self._order.set_state(state["order"])
         if state["best"] is not None:
-            rank, weights = state["best"]
-            self._best = (rank[0], rank[1], rank[2]), weights
+            rank, weights, logits = state["best"]
+            self._best = _Best((rank[0], rank[1], rank[2]), weights, logits)
         self._kept = state["kept"]
         self.objective.ratios = [torch.tensor(ratio) for ratio in state["gradient_ratios"]]
         self.n_trained, self.epochs_done = state["n_trained"], state["epochs_done"]

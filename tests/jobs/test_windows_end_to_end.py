@@ -138,7 +138,9 @@ def check_against_this_process(cell, row, *, cohort, axis, out, folder) -> None:
     committed = dict(zip(row["test_subjects"], row["subject_balanced_accuracy"], strict=True))
     assert committed == result.subject_balanced_accuracy
     predictions = pq.read_table(out / "predictions" / f"{cell.cell_id}.parquet").to_pandas()
-    assert np.stack(predictions["logits"]).tobytes() == result.test_logits.tobytes()
+    logits = {part: np.stack(rows["logits"]) for part, rows in predictions.groupby("part")}
+    assert logits["test"].tobytes() == result.test_logits.tobytes()
+    assert logits["validation"].tobytes() == result.validation_logits.tobytes()
     features = pq.read_table(out / "features" / f"{cell.cell_id}.parquet").to_pandas()
     assert np.stack(features["features"]).tobytes() == result.clip_features.tobytes()
     assert json.loads(row["versions"])["torch"] == torch.__version__
