@@ -54,7 +54,9 @@ def brain_target(
     )
     made = make_target(NAMES[name], context)
     assert made.clip_values is not None
-    return BrainTarget(name=name, clip_values=made.clip_values, class_values=made.class_values)
+    # a target of alignment has mean 0 over classes, and classes differ in how many clips they have
+    values = (made.clip_values - made.clip_values.mean()) / made.clip_values.std()
+    return BrainTarget(name=name, clip_values=values, class_values=made.class_values)
 
 
 def mean_rating(cohort: Cohort, scale: str) -> np.ndarray | None:
