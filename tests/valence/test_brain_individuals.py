@@ -80,9 +80,7 @@ def test_what_all_subjects_share_is_found_in_each_and_what_each_has_alone_is_not
 def test_each_subject_has_a_row_and_one_without_a_spread_has_a_reason():
     x = np.random.default_rng(4).normal(size=(5, 28, N_CELLS))
     x[3] = 1.0
-    with np.testing.suppress_warnings() as quiet:
-        quiet.filter(RuntimeWarning)
-        rows = individuals.rows(cohort_of(x), TARGET)
+    rows = individuals.rows(cohort_of(x), TARGET)
     assert found(rows, item="sub002").value is not None
     assert found(rows, item="sub003").value is None
     assert found(rows, item="sub003").reason
@@ -206,6 +204,18 @@ def test_campaigns_that_differ_are_told_from_campaigns_that_do_not():
     assert campaigns._to_others(given, np.array([0])) == pytest.approx(expected)
     with pytest.raises(NotPossible):
         campaigns.rows(cohort_of(x), TARGET)
+
+
+def test_the_best_cell_of_a_campaign_keeps_its_sign_in_the_other():
+    x = np.random.default_rng(13).normal(size=(12, 28, N_CELLS))
+    x[:6, :, 2] += 3 * Y
+    x[6:, :, 2] -= 3 * Y
+    rows = campaigns.rows(cohort_of(x, campaigns=np.repeat([1, 2], 6)), TARGET)
+    for which in ("first", "second"):
+        row = found(rows, protocol=f"best cell of the {which}")
+        assert row.item == "PO3 gamma"
+        assert row.value < -0.9
+        assert row.p > 0.9
 
 
 def test_means_over_subjects_do_not_depend_on_who_lacks_a_clip():

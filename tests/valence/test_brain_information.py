@@ -91,6 +91,7 @@ def test_a_straight_dependence_is_as_large_by_both_measures():
         best = row_of(rows, f"{name}, as r, {information.MINUS_BIAS}, best of all cells")
         assert best.item == "PO3 gamma"
         assert best.p < 0.02
+        assert "classes of as many clips" in best.null
         assert best.value > 0.75
 
 

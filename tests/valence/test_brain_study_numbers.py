@@ -130,6 +130,8 @@ def test_the_target_and_the_data_set_choose_the_number(faced_rows):
     assert ridge("faced_bids", "rank") == 0.89
     assert ridge("faced", "arousal") is None
     assert ridge("simulated", "behaviour") is None
+    own = beside([replace(faced_rows[0], reference=0.1)], dataset="faced", target="axis")[0]
+    assert own.reference == 0.1, "what an analysis has said itself stays"
     assert not missing([], dataset="simulated", target="behaviour")
 
 

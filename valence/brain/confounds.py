@@ -6,7 +6,14 @@ import numpy as np
 from scipy.stats import rankdata
 
 from valence.brain.cohort import BrainTarget, Cohort
-from valence.brain.correlations import class_orders, correlations, declared_cells, share_as_large, subject_cells
+from valence.brain.correlations import (
+    class_orders,
+    correlations,
+    declared_cells,
+    mean_where_there,
+    share_as_large,
+    subject_cells,
+)
 from valence.brain.rows import NotPossible, Row
 from valence.brain.subject_statistics import interval_of_mean
 
@@ -155,9 +162,7 @@ def _within(
 ) -> list[Row]:
     """Mean over subjects of partial r."""
     r = partial_r(x, values[None], maker)[0]
-    permuted = partial_r(x, orders, maker)
-    there = np.isfinite(permuted)
-    null = np.where(there, permuted, 0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+    null = np.nan_to_num(mean_where_there(partial_r(x, orders, maker), axis=1))
     made = []
     for at, cell in enumerate(cells):
         own = r[np.isfinite(r[:, at]), at]

@@ -122,7 +122,14 @@ def subject_cells(cohort: Cohort) -> np.ndarray:
 def deviations(x: np.ndarray) -> np.ndarray:
     """Each subject's own level taken away, (n_subjects, n_clips, n_cells): a mean over subjects of what is left does
     not depend on who has a recording of a clip."""
-    return x - np.nanmean(x, axis=1, keepdims=True)
+    return x - mean_where_there(x, axis=1)[:, None]
+
+
+def mean_where_there(x: np.ndarray, axis: int) -> np.ndarray:
+    """Mean over a dimension of what is not NaN; NaN where all of it is."""
+    there = np.isfinite(x)
+    n = there.sum(axis=axis)
+    return np.where(there, x, 0.0).sum(axis=axis) / np.where(n > 0, n, np.nan)
 
 
 def declared_cells(cohort: Cohort) -> dict[str, int]:

@@ -27,10 +27,11 @@ def rows(cohort: Cohort, target: BrainTarget, *, seed: int = 0) -> list[Row]:
 def _distribution(cohort: Cohort, r: np.ndarray, best: str) -> list[Row]:
     """How r is spread over subjects, and each subject's own."""
     protocol = f"{best}, sign of the others"
-    told = {"sd over subjects": np.nanstd(r, ddof=1), "share above 0": np.nanmean(r > 0)}
-    told |= {f"{share} % quantile": np.nanquantile(r, share / 100) for share in (5, 25, 50, 75, 95)}
+    known = r[np.isfinite(r)]
+    told = {"sd over subjects": known.std(ddof=1), "share above 0": np.mean(known > 0)}
+    told |= {f"{share} % quantile": np.quantile(known, share / 100) for share in (5, 25, 50, 75, 95)}
     spread = [
-        Row(analysis="individual r", protocol=protocol, item=item, value=float(value), n=int(np.isfinite(r).sum()))
+        Row(analysis="individual r", protocol=protocol, item=item, value=float(value), n=len(known))
         for item, value in told.items()
     ]
     n_clips = len(cohort.class_of_clip)

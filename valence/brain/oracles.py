@@ -9,7 +9,14 @@ import numpy as np
 from scipy import stats
 
 from valence.brain.cohort import BrainTarget, Cohort
-from valence.brain.correlations import class_orders, correlations, deviations, share_as_large, subject_cells
+from valence.brain.correlations import (
+    class_orders,
+    correlations,
+    deviations,
+    mean_where_there,
+    share_as_large,
+    subject_cells,
+)
 from valence.brain.rows import NotPossible, Row
 from valence.brain.subject_statistics import N_BEST, Statistic, at_best_cells, mean_row, means_of_others, statistics
 
@@ -83,7 +90,7 @@ def _halves_of_seconds(cohort: Cohort) -> dict[str, np.ndarray]:
 def _of_subjects(r: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Every statistic of one block of orders, (n_orders, n_subjects) each."""
     found = {
-        "oracle": np.nanmax(np.abs(r["own"]), axis=-1),
+        "oracle": np.fmax.reduce(np.abs(r["own"]), axis=-1),
         "best": at_best_cells(r["own"], r["others"])["best"],
     }
     return found | ({"seconds": chosen_elsewhere(r["first"], r["second"])} if "first" in r else {})
@@ -99,7 +106,7 @@ def _clips_row(cohort: Cohort, target: BrainTarget, x: np.ndarray, orders: np.nd
             for values in (target.clip_values[None], orders)
         )
         found.append((observed[0], null))
-    statistic = Statistic(*(np.nanmean([pair[of] for pair in found], axis=0) for of in (0, 1)))
+    statistic = Statistic(*(mean_where_there(np.stack([pair[of] for pair in found]), axis=0) for of in (0, 1)))
     protocol = f"cell chosen in half of the clips, judged in the others, {N_CLIP_SPLITS} random halves"
     words = words if len(orders) <= N_SPLIT_ORDERS else f"the first {len(orders) - 1} of {words}"
     return mean_row("oracle", protocol, statistic, words, note="every class is on both sides")

@@ -10,7 +10,7 @@ import numpy as np
 
 from valence.brain.cohort import BrainTarget, Cohort
 from valence.brain.confounds import known_orders
-from valence.brain.correlations import correlations, declared_cells, share_as_large, subject_cells
+from valence.brain.correlations import correlations, declared_cells, mean_where_there, share_as_large, subject_cells
 from valence.brain.rows import NotPossible, Row
 
 N_DRAWS = 1_000
@@ -54,10 +54,10 @@ def rows(cohort: Cohort, target: BrainTarget, *, seed: int = 0) -> list[Row]:
     own = np.arange(len(x))
     givers = [own, *(rng.permutation(len(x)) for _ in range(N_DRAWS))]
     r = all_pairs(x, ranks, target.clip_values)
-    best = np.nanmax(np.abs(r), axis=-1)
+    best = np.fmax.reduce(np.abs(r), axis=-1)
     places = declared_cells(cohort)
-    within = np.stack([np.nanmean(r[giver, own][:, list(places.values())], axis=0) for giver in givers])
-    oracle = np.array([best[giver, own].mean() for giver in givers])
+    within = np.stack([mean_where_there(r[giver, own][:, list(places.values())], axis=0) for giver in givers])
+    oracle = np.array([np.nanmean(best[giver, own]) for giver in givers])
     means = np.stack([correlations(mean_under(x, ranks, giver), target.clip_values) for giver in givers])
     made = [_row("mean of r within subjects", cell, within[:, at], len(x)) for at, cell in enumerate(places)]
     made.append(_row("best cell of each subject", "mean over subjects", oracle, len(x), one_sided=True))

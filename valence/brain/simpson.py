@@ -10,6 +10,7 @@ from valence.brain.correlations import (
     correlations,
     declared_cells,
     deviations,
+    mean_where_there,
     share_as_large,
     stacked,
     subject_cells,
@@ -40,7 +41,7 @@ def four_ways(x: np.ndarray, values: np.ndarray) -> dict[str, np.ndarray]:
     return {
         UNCENTRED: correlations(x.reshape(-1, x.shape[-1]), pooled),
         CENTRED: correlations(deviations(x).reshape(-1, x.shape[-1]), pooled),
-        WITHIN: np.nanmean(correlations(x, values), axis=0),
+        WITHIN: mean_where_there(correlations(x, values), axis=0),
         OF_MEAN: correlations(over_subjects(x), values),
     }
 

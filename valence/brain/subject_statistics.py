@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from valence.brain.correlations import correlations, share_as_large
+from valence.brain.correlations import correlations, mean_where_there, share_as_large
 from valence.brain.rows import Row
 
 N_BEST = 8
@@ -31,7 +31,7 @@ class Statistic:
     @property
     def means(self) -> np.ndarray:
         """Means over subjects of the null, (n_orders,)."""
-        return np.nanmean(self.null, axis=1)
+        return mean_where_there(self.null, axis=1)
 
 
 def means_of_others(x: np.ndarray) -> np.ndarray:
@@ -55,8 +55,11 @@ def at_best_cells(own: np.ndarray, others: np.ndarray, n_best: int = N_BEST) -> 
     """
     cells = np.argpartition(-np.nan_to_num(np.abs(others)), n_best - 1, axis=-1)[..., :n_best]
     taken, signs = np.take_along_axis(own, cells, -1), np.sign(np.take_along_axis(others, cells, -1))
-    turned, size = np.nanmean(taken * signs, axis=-1), np.nanmax(np.abs(taken), axis=-1)
-    return {"turned": turned, "raw": np.nanmean(taken, axis=-1), "best": size}
+    return {
+        "turned": mean_where_there(taken * signs, axis=-1),
+        "raw": mean_where_there(taken, axis=-1),
+        "best": np.fmax.reduce(np.abs(taken), axis=-1),
+    }
 
 
 def statistics(
