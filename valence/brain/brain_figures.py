@@ -136,9 +136,7 @@ def asymmetry(table: pd.DataFrame) -> str | None:
     panels[0].set_yticks(range(len(pairs)), pairs)
     panels[0].tick_params(axis="y", labelsize=7)
     panels[0].invert_yaxis()
-    note = (
-        "right - left, positive - negative clips, nats; orange: p < .05 over placements of -, 0, + (uncorrected)"
-    )
+    note = "right - left, positive - negative clips, nats; orange: p < .05 over placements of -, 0, + (uncorrected)"
     if rows["reference"].notna().any():
         note += "; ×: the study"
     figure.supxlabel(note, fontsize=8)

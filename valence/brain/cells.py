@@ -13,13 +13,12 @@ from scipy import stats
 
 from valence.brain.class_null import ROUNDING, Level, class_null, levels
 from valence.brain.cohort import BrainTarget, Cohort
-from valence.brain.correlations import cells_of, correlations
+from valence.brain.correlations import STUDY_CELLS, cells_of, correlations
 from valence.brain.resampled import SUBJECTS, interval
 from valence.brain.rows import Row
 from valence.stats.multiplicity import benjamini_hochberg
 
 N_TOP = 5
-STUDY_CELLS = ("PO3 gamma", "F7 beta", "O1 gamma")
 MAP, HISTOGRAM = "map", "null histogram"
 """analyses whose rows are there to be drawn"""
 N_BINS = 60

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from valence.brain.cells import STUDY_CELLS
 from valence.brain.class_null import CLIPS, ROUNDING, class_null, levels
 from valence.brain.cohort import BrainTarget, Cohort
-from valence.brain.correlations import cells_of, correlations
+from valence.brain.correlations import STUDY_CELLS, cells_of, correlations
 from valence.brain.resampled import without_one
 from valence.brain.rows import NotPossible, Row
 

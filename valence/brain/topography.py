@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from valence.axis_panels import BLUE, GREY, ORANGE
 from valence.brain.cells import MAP
@@ -60,7 +61,8 @@ def _map(panel: Any, cells: pd.DataFrame, info: Any, limit: float) -> Any:
     names = [""] * len(values)
     for place in np.argsort(-np.abs(values), kind="stable")[:NAMED]:
         names[place] = cells["channel"].iloc[place]
-    with mne.utils.use_log_level("error"):
+    # triangles are solved one by one, and threads that wait for each other take seconds a map
+    with mne.utils.use_log_level("error"), threadpool_limits(1):
         image, _ = mne.viz.plot_topomap(
             values,
             info,
