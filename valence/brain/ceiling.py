@@ -26,9 +26,8 @@ def rows(cohort: Cohort, target: BrainTarget) -> list[Row]:
     """Ceiling and r over it, leaving a clip and a class out; reliability of the reports where there are some."""
     found: list[Row] = []
     for name in (CLIP_OUT, CLASS_OUT):
-        for analysis in ("noise ceiling", "ridge over ceiling"):
-            with or_reason(found, analysis=analysis, protocol=name):
-                found.append(_row(cohort, target, name, analysis))
+        with or_reason(found, analysis="noise ceiling", protocol=name):
+            found += _of_protocol(cohort, target, name)
     with or_reason(found, analysis="reliability of reports", protocol="split-half over subjects", item=target.name):
         found.append(_of_reports(cohort, target))
     return found
@@ -51,7 +50,8 @@ def ceiling_of_halves(one: np.ndarray, other: np.ndarray, groups: np.ndarray, ta
     return correlation(*(from_features(linear_folds(x, groups), target) for x in (one, other)))
 
 
-def _row(cohort: Cohort, target: BrainTarget, name: str, analysis: str) -> Row:
+def _of_protocol(cohort: Cohort, target: BrainTarget, name: str) -> list[Row]:
+    """The ceiling, and r over it."""
     groups = protocols(cohort)[name]
     means, y = cohort.subject_means(), target.clip_values
     if len(means) < 4:
@@ -63,42 +63,43 @@ def _row(cohort: Cohort, target: BrainTarget, name: str, analysis: str) -> Row:
     if not half > 0:
         raise NotPossible(f"predictions of halves of the subjects do not agree (r {half:+.2f}): there is no ceiling")
     r = ridge_r(linear_folds(flat(cohort.clip_means()), groups), y)
-    of_ratio = analysis == "ridge over ceiling"
     ceiling = float(np.sqrt(spearman_brown(half)))
-    draws = np.array([_draw(means, groups, y, random, of_ratio=of_ratio) for _ in range(N_BOOTSTRAP)])
-    there = draws[np.isfinite(draws)]
-    low, high = np.percentile(there, [2.5, 97.5]) if len(there) > N_BOOTSTRAP / 2 else (np.nan, np.nan)
+    draws = np.array([_draw(means, groups, y, random) for _ in range(N_BOOTSTRAP)])
+    there = draws[np.isfinite(draws).all(axis=1)]
+    enough = len(there) > N_BOOTSTRAP / 2
+    limits = np.percentile(there, [2.5, 97.5], axis=0) if enough else np.full((2, 2), np.nan)
     lost = f"; {N_BOOTSTRAP - len(there)} draws had none" if len(there) < N_BOOTSTRAP else ""
-    return Row(
-        analysis=analysis,
-        protocol=name,
-        value=r / ceiling if of_ratio else ceiling,
-        ci_low=float(low),
-        ci_high=float(high),
-        n=len(means),
-        null=f"interval over subjects, drawn within each half with replacement{lost}",
-        note=f"r of halves {half:.2f}, mean of {N_HALVES} splits, Spearman–Brown; r {r:+.2f}",
-    )
+    return [
+        Row(
+            analysis=analysis,
+            protocol=name,
+            value=value,
+            ci_low=float(low),
+            ci_high=float(high),
+            n=len(means),
+            null=f"interval over subjects, drawn within each half with replacement{lost}",
+            note=f"r of halves {half:.2f}, mean of {N_HALVES} splits, Spearman–Brown; r {r:+.2f}",
+        )
+        for analysis, value, (low, high) in zip(
+            ("noise ceiling", "ridge over ceiling"), (ceiling, r / ceiling), limits.T, strict=True
+        )
+    ]
 
 
 def _halves(means: np.ndarray, one: np.ndarray, other: np.ndarray, groups: np.ndarray, y: np.ndarray) -> float:
     return ceiling_of_halves(flat(over_subjects(means[one])), flat(over_subjects(means[other])), groups, y)
 
 
-def _draw(
-    means: np.ndarray, groups: np.ndarray, y: np.ndarray, random: np.random.Generator, *, of_ratio: bool
-) -> float:
-    """Ceiling, or r over it, of a draw of subjects; nan where its halves do not agree. No subject is in both halves."""
+def _draw(means: np.ndarray, groups: np.ndarray, y: np.ndarray, random: np.random.Generator) -> tuple[float, float]:
+    """Ceiling, and r over it, of a draw of subjects, none in both halves; nan where the halves do not agree."""
     parts = np.array_split(random.permutation(len(means)), 2)
     one, other = (part[random.integers(len(part), size=len(part))] for part in parts)
     half = _halves(means, one, other, groups, y)
     if not half > 0:
-        return float("nan")
+        return float("nan"), float("nan")
     ceiling = float(np.sqrt(spearman_brown(half)))
-    if not of_ratio:
-        return ceiling
     everybody = flat(over_subjects(means[np.concatenate([one, other])]))
-    return ridge_r(linear_folds(everybody, groups), y) / ceiling
+    return ceiling, ridge_r(linear_folds(everybody, groups), y) / ceiling
 
 
 def _of_reports(cohort: Cohort, target: BrainTarget) -> Row:
