@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from valence.brain import confounds, order_null, oracles, simpson, split_half
+from valence.brain import confounds, oracles, order_null, simpson, split_half
 from valence.brain.cohort import load_cohort
 from valence.brain.rows import Row
 from valence.brain.study_numbers import beside
