@@ -83,6 +83,7 @@ def test_neighbours_are_near_and_every_electrode_has_some():
         assert (near.sum(axis=0) > 2).all()
     assert neighbours(CH_NAMES).toarray()[CH_NAMES.index("O1"), CH_NAMES.index("Oz")]
     assert not neighbours(CH_NAMES).toarray()[CH_NAMES.index("O1"), CH_NAMES.index("F3")]
+    assert neighbours(("Fz", "Cz")).toarray().all()
     with pytest.raises(BadInput, match="VEO"):
         neighbours(("Cz", "VEO", "Pz"))
 

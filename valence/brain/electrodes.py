@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import scipy.sparse
 
 from valence.montage import MONTAGE, chs_info, positions
@@ -28,9 +29,15 @@ def electrode_info(ch_names: tuple[str, ...]) -> "mne.Info":
 
 
 def neighbours(ch_names: tuple[str, ...]) -> scipy.sparse.csr_array:
-    """Which electrodes are neighbours, by mne's Delaunay triangulation of the flat head: bool, (n_chans, n_chans)."""
+    """Which electrodes are neighbours, by mne's Delaunay triangulation of the flat head: bool, (n_chans, n_chans).
+
+    Of fewer than four, which make no net of triangles, all are neighbours.
+    """
     import mne
 
+    positions(ch_names)
+    if len(ch_names) < 4:
+        return scipy.sparse.csr_array(np.ones((len(ch_names), len(ch_names)), dtype=bool))
     with mne.utils.use_log_level("error"):  # it says at each call that it has no table of this cap
         found = mne.channels.find_ch_adjacency(electrode_info(ch_names), "eeg")[0]
     return scipy.sparse.csr_array(found.astype(bool))

@@ -26,7 +26,7 @@ MOST_LEFT_OUT = 0.5
 def rows(cohort: Cohort, target: BrainTarget) -> list[Row]:
     """Three rows for each of the study's cells and the strongest ones."""
     if len(cohort.subjects) < FEWEST_SUBJECTS:
-        raise NotPossible(f"{len(cohort.subjects)} subjects: it takes {FEWEST_SUBJECTS}")
+        raise NotPossible(f"it takes {FEWEST_SUBJECTS} subjects, not {len(cohort.subjects)}")
     level, names = levels(cohort, target)[CLIPS], cells_of(cohort)
     null = class_null(level.values, level.labels)
     r = null.r(level.features)

@@ -19,6 +19,7 @@ from valence.brain.rows import NotPossible, Row, or_reason
 CELL = "PO3 gamma"
 PICKED = ("anger", "amusement", "tenderness")
 CHOSEN = (f"clips of {', '.join(PICKED)}", "clips of the other classes")
+TRIPLES = f"{CELL}, three classes minus the rest"
 N_ORDERS = 20_000
 FEWEST_CLASSES = 4
 """three classes have six orders: no p below .17"""
@@ -45,7 +46,8 @@ def rows(cohort: Cohort, target: BrainTarget) -> list[Row]:
             raise NotPossible(f"the data set has no {CELL}")
         column = level.features[:, names.index(CELL.lower())]
         found += _rows_of_cell(column, level.values, level.labels, masks)
-        found += _rows_of_triples(column, level.values, level.labels, cohort.classes)
+        with or_reason(found, analysis="subset", protocol=TRIPLES):
+            found += _rows_of_triples(column, level.values, level.labels, cohort.classes)
     null = class_null(level.values, level.labels, n_orders=N_ORDERS)
     return found + _rows_of_top(level.features, null, masks, cells_of(cohort))
 
@@ -53,7 +55,7 @@ def rows(cohort: Cohort, target: BrainTarget) -> list[Row]:
 def _rows_of_cell(
     column: np.ndarray, values: np.ndarray, labels: np.ndarray, masks: dict[str, np.ndarray]
 ) -> list[Row]:
-    """A cell that was named before these data were seen, or at least not by them: classes are permuted in each part."""
+    """The study's cell, whatever is strongest here: the classes of each part are permuted on their own."""
     found: list[Row] = []
     for name, mask in masks.items():
         with or_reason(found, analysis="subset", protocol=CELL, item=name):
@@ -89,7 +91,7 @@ def _rows_of_triples(column: np.ndarray, values: np.ndarray, labels: np.ndarray,
     largest = gaps[1:].max(axis=1)
     about: dict[str, Any] = {
         "analysis": "subset",
-        "protocol": f"{CELL}, three classes minus the rest",
+        "protocol": TRIPLES,
         "n": len(labels),
     }
     words = f"{null.words}, the best of {len(triples)} triples chosen in each"

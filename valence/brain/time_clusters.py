@@ -3,7 +3,7 @@
 A cluster is a run of neighbouring steps (or of steps and electrodes) whose r is of one sign and beyond a threshold; its
 mass is the sum of r. p is the share of class permutations with a cluster of at least that mass in any band
 (Maris and Oostenveld 2007, J Neurosci Methods 164:177). The threshold is the |r| that one in twenty of all permuted r
-exceeds; it depends on the set of all orders alone, so every order is treated alike and p holds whatever it is.
+exceeds; it depends on the set of orders alone, so every order is treated alike and p holds whatever it is.
 """
 
 import itertools
@@ -71,7 +71,7 @@ def cluster_rows(cohort: Cohort, mean: np.ndarray, null: ClassNull, threshold: f
     r = null.r(flat).reshape(n_steps, n_bands)
     about: dict[str, Any] = {"analysis": CLUSTER, "protocol": "mean over channels", "n": n_clips}
     words = f"largest mass in any of {n_bands} bands, {null.words}"
-    found = [Row(analysis=THRESHOLD, protocol="mean over channels", value=threshold, null=null.words)]
+    found = []
     for place, band in enumerate(cohort.band_names):
         for run in runs(r[:, place], threshold):
             mass = abs(run.mass)

@@ -18,7 +18,7 @@ from valence.brain.cohort import BrainTarget, Cohort
 from valence.brain.correlations import correlations
 from valence.brain.resampled import SUBJECTS, interval, resampled
 from valence.brain.rows import NotPossible, Row
-from valence.brain.time_clusters import channel_rows, cluster_rows, threshold_of
+from valence.brain.time_clusters import THRESHOLD, channel_rows, cluster_rows, threshold_of
 
 CURVE = "time curve"
 """analysis whose rows are there to be drawn"""
@@ -84,6 +84,7 @@ def rows(cohort: Cohort, target: BrainTarget) -> list[Row]:
     strength, permuted = mean_strength(curves, sample)
     found += _peak_rows(cohort, strength, permuted, None, MEAN_R, sample.words)
     threshold = threshold_of(mean.reshape(n_clips, -1), sample)
+    found.append(Row(analysis=THRESHOLD, protocol=CHANNEL_MEAN, value=threshold, null=sample.words))
     found += cluster_rows(cohort, mean, null, threshold)
     found += channel_rows(cohort, curves, sample)
     return found + _subject_rows(cohort, of_subjects, values)
