@@ -40,6 +40,8 @@ class Options:
     """channels to leave out, with commas; mastoids are left out where the data set says that they are"""
     untrained_axis: Word = None
     """axes of untrained LLMs, with commas: files, or folders with axis*.safetensors; a null of the target"""
+    coupling: bool = False
+    """theta-gamma coupling as well: it reads all signals, some seconds a subject"""
     world: Word = None
     """of a simulated cohort: saturated, unsaturated or no_axis; the one of the main job where not given"""
     n_subjects: int | None = None

@@ -52,6 +52,7 @@ def run(options: "Options") -> int:
             target,
             axis=axis,
             untrained=untrained,
+            signals=dataset if options.coupling else None,
             on_analysis=lambda name, seconds: terminal.stage(f"{name} ({seconds:.1f} s)"),
         )
         terminal.stage("figures")
@@ -100,7 +101,7 @@ def open_dataset(options: "Options", out: Path, terminal: Terminal) -> Dataset:
         )
     if made:
         root = out / options.dataset
-        inputs = (options.input,)
+        inputs = tuple(dict.fromkeys((options.input, *["windows"] * options.coupling)))
         terminal.stage(f"{options.dataset} recordings: {root}")
         world = options.world or ""
         kind.make(root, world=world, n_subjects=options.n_subjects, inputs=inputs, on_subject=terminal.subject)
@@ -157,5 +158,5 @@ def _table(analysis: str, rows: pd.DataFrame) -> Table:
     for row in rows.to_dict("records"):
         interval = "" if pd.isna(row["ci_low"]) else escape(f"[{row['ci_low']:+.2f}, {row['ci_high']:+.2f}]")
         values = (number(row["value"], "+.3f"), interval, number(row["p"], ".3g"), number(row["reference"], "+.3f"))
-        table.add_row(escape(row["protocol"]), escape(row["item"]), *values, escape(row["null"].split(",")[0]))
+        table.add_row(escape(row["protocol"]), escape(row["item"]), *values, escape(row["null"]))
     return table

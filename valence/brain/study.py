@@ -2,17 +2,18 @@
 
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from valence.brain import (
     asymmetry,
+    axis_on_classes,
     campaigns,
     ceiling,
     cells,
     confounds,
+    coupling,
     individuals,
     influence,
     information,
@@ -25,6 +26,7 @@ from valence.brain import (
     regions,
     simpson,
     split_half,
+    study_numbers,
     subsets,
     time_course,
 )
@@ -33,6 +35,7 @@ from valence.brain.rows import NotPossible, Row, table
 
 if TYPE_CHECKING:
     from valence.axis import Axis
+    from valence.datasets.base import Dataset
 
 Analysis = Callable[[Cohort, BrainTarget], list[Row]]
 ANALYSES: tuple[tuple[str, Analysis], ...] = (
@@ -67,23 +70,43 @@ def run_analyses(
     *,
     axis: "Axis | None" = None,
     untrained: "Sequence[Axis]" = (),
+    signals: "Dataset | None" = None,
     on_analysis: Callable[[str, float], object] = lambda name, seconds: None,
 ) -> pd.DataFrame:
-    """The table of findings: `valence.brain.rows.COLUMNS`.
+    """The table of findings: `valence.brain.rows.COLUMNS`, with the study's numbers beside them.
 
     Parameters
     ----------
     axis : of the target, where it is one.
     untrained : axes of untrained LLMs, a null of the target.
+    signals : the data set, for what is read from signals and takes minutes.
     on_analysis : called after each with its name and how many seconds it took.
     """
     found: list[Row] = []
-    against: tuple[str, Analysis] = ("untrained LLMs", partial(nulls.untrained_rows, axes=untrained))
-    for name, analysis in (*ANALYSES, against):
+    for name, analysis in (*ANALYSES, *_of_more(axis, untrained, signals)):
         started = time.monotonic()
         try:
             found += analysis(cohort, target)
         except NotPossible as error:
             found.append(Row(analysis=name, reason=str(error)))
         on_analysis(name, time.monotonic() - started)
-    return table(found)
+    about = {"dataset": cohort.name, "target": target.name}
+    beside = study_numbers.beside(found, **about)
+    return table([*beside, *study_numbers.missing(found, **about)])
+
+
+def _of_more(
+    axis: "Axis | None", untrained: "Sequence[Axis]", signals: "Dataset | None"
+) -> tuple[tuple[str, Analysis], ...]:
+    """Analyses of more than a cohort and a target."""
+
+    def coupled(cohort: Cohort, target: BrainTarget) -> list[Row]:
+        if signals is None:
+            raise NotPossible("it reads all signals, and was not asked for (--coupling)")
+        return coupling.rows(cohort, target, signals)
+
+    return (
+        ("untrained LLMs", lambda cohort, target: nulls.untrained_rows(cohort, target, untrained)),
+        ("axis on classes", lambda cohort, target: axis_on_classes.rows(cohort, axis)),
+        ("coupling", coupled),
+    )
