@@ -3,6 +3,8 @@
 Every number comes from the table. The page has no script of its own and asks for nothing from a network.
 """
 
+import base64
+import re
 from collections.abc import Iterator, Mapping
 
 import pandas as pd
@@ -27,6 +29,7 @@ CAPTIONS = {
 }
 """name of a figure to what it shows"""
 NO_TABLE = {*FIGURE_ONLY, HISTOGRAM}
+_NAME = re.compile(r"\b(p|m|image)[0-9a-f]{10}\b")
 OPEN = 3
 """tables that are open when the page opens"""
 COLUMNS = ("protocol", "of", "value", "95 %", "p", "n", "null", "the study", "note")
@@ -35,7 +38,17 @@ COLUMNS = ("protocol", "of", "value", "95 %", "p", "n", "null", "the study", "no
 def figures_of(table: pd.DataFrame) -> dict[str, str]:
     """Name to SVG text of every figure that the table has rows for."""
     ridge = {"ridge": ridge_protocols(table), "ridge-nulls": ridge_nulls(table)}
-    return {name: text for name, text in ridge.items() if text is not None} | draw_all(table)
+    drawn = {name: text for name, text in ridge.items() if text is not None} | draw_all(table)
+    return {name: _with_steady_names(text) for name, text in drawn.items()}
+
+
+def _with_steady_names(svg: str) -> str:
+    """The same figure with its parts named by their order.
+
+    matplotlib names them by coordinates to the last bit, and those differ by rounding from one layout to the next.
+    """
+    names: dict[str, str] = {}
+    return _NAME.sub(lambda found: names.setdefault(found[0], f"{found[1]}{len(names)}"), svg)
 
 
 def page(table: pd.DataFrame, figures: Mapping[str, str], *, facts: Mapping[str, object]) -> str:
@@ -58,8 +71,8 @@ def _content(table: pd.DataFrame, figures: Mapping[str, str]) -> dict[str, objec
     return {
         "answer": answer(table),
         "figures": [
-            # made by matplotlib from the table, names of channels and bands escaped by it
-            {"name": name, "caption": CAPTIONS.get(name, name), "svg": Markup(text)}  # noqa: S704
+            # an image each: inside one document, two figures could give two shapes the same name
+            {"name": name, "caption": CAPTIONS.get(name, name), "data": base64.b64encode(text.encode()).decode()}
             for name, text in figures.items()
         ],
         "columns": COLUMNS,
