@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from valence.brain.rows import NotPossible
 from valence.matched_directions import matched_directions
 
 N_RANDOM = 200
@@ -40,7 +41,7 @@ class Ablation:
     """95 % of resamples of test subjects, the same before and after"""
     random_mean: float
     random_sd: float
-    """of the change from matched random directions"""
+    """of the change from matched random directions; these and what follows from them are NaN where there are none"""
     excess: float
     """delta - random_mean"""
     excess_low: float
@@ -53,8 +54,8 @@ class Ablation:
     n_random: int
     variance_share: float
     """of the features' variance, what lies along the direction, and along each random one"""
-    alike: float
-    """mean |cosine| of random directions with this one: near 1 the set has no other directions, and z says nothing"""
+    unmatched: str
+    """why there are no matched directions; empty where there are"""
 
 
 def ablate(
@@ -87,51 +88,60 @@ def ablate(
     Returns
     -------
     One Ablation a factor.
-
-    Raises
-    ------
-    NotPossible : where no random direction has the same variance.
     """
     random = np.random.default_rng(seed)
     own = np.asarray(direction, dtype=np.float64) / np.linalg.norm(direction)
     covariance = np.atleast_2d(np.cov(features, rowvar=False, dtype=np.float64))
-    variance = float(own @ covariance @ own)
-    matched = matched_directions(covariance, variance, n_random, random)
+    try:
+        matched, unmatched = matched_directions(covariance, own, n_random, random), ""
+    except NotPossible as error:
+        matched, unmatched = np.zeros((0, len(own))), str(error)
     directions = np.concatenate([own[None], matched])
     places = (np.asarray(features, dtype=np.float64) - centre) @ directions.T
     pushes = directions @ np.asarray(weight, dtype=np.float64).T
     tally = Tally(labels, subjects, n_classes=logits.shape[1])
     drawn = tally.resamples(n_resamples, random)
     before = tally.hits(np.asarray(logits, dtype=np.float32).argmax(axis=1)[None])[0]
+    start = float(tally.balanced_accuracy(before[None])[0])
     found = []
     for factor in factors:
         hits = _changed_hits(logits, places.T, (factor - 1) * pushes, tally)
-        deltas = tally.balanced_accuracy(hits) - tally.balanced_accuracy(before[None])
-        against = hits[1:].mean(axis=0)
         low, high = tally.interval(hits[0] - before, drawn)
-        excess_low, excess_high = tally.interval(hits[0] - against, drawn)
-        mean, sd = float(deltas[1:].mean()), float(deltas[1:].std(ddof=1))
-        away = np.abs(deltas - mean)
+        deltas = tally.balanced_accuracy(hits) - start
+        beyond = _beyond(deltas)
+        excess = tally.interval(hits[0] - hits[1:].mean(axis=0), drawn) if len(matched) else (np.nan, np.nan)
         found.append(
             Ablation(
                 factor=factor,
-                balanced_accuracy=float(tally.balanced_accuracy(before[None])[0]),
+                balanced_accuracy=start,
                 delta=float(deltas[0]),
                 ci_low=low,
                 ci_high=high,
-                random_mean=mean,
-                random_sd=sd,
-                excess=float(deltas[0] - mean),
-                excess_low=excess_low,
-                excess_high=excess_high,
-                z=float((deltas[0] - mean) / sd) if sd > 0 else np.nan,
-                p=float((away >= away[0] - 1e-12).mean()),
-                n_random=n_random,
-                variance_share=variance / float(np.trace(covariance)),
-                alike=float(np.abs(matched @ own).mean()),
+                excess_low=excess[0],
+                excess_high=excess[1],
+                n_random=len(matched),
+                variance_share=float(own @ covariance @ own / np.trace(covariance)),
+                unmatched=unmatched,
+                **beyond,
             )
         )
     return found
+
+
+def _beyond(deltas: np.ndarray) -> dict[str, float]:
+    """The first change against the others; NaN where there are none."""
+    if len(deltas) < 3:
+        return dict.fromkeys(("random_mean", "random_sd", "excess", "z", "p"), np.nan)
+    mean, sd = float(deltas[1:].mean()), float(deltas[1:].std(ddof=1))
+    away = np.abs(deltas - mean)
+    excess = float(deltas[0] - mean)
+    return {
+        "random_mean": mean,
+        "random_sd": sd,
+        "excess": excess,
+        "z": excess / sd if sd > 0 else np.nan,
+        "p": float((away >= away[0] - 1e-12).mean()),
+    }
 
 
 def _changed_hits(logits: np.ndarray, places: np.ndarray, pushes: np.ndarray, tally: "Tally") -> np.ndarray:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from valence.brain.permutations import Orders, class_orders, refitted, sample, share_as_large
+from valence.brain.permutations import class_orders, refitted, sample, share_as_large
 from valence.brain.ridge import CLASS_OUT, CLIP_OUT, LAMBDAS, Fold, linear_folds, ridge_r, row_correlations
 from valence.brain.rows import NotPossible
 
@@ -45,31 +45,42 @@ class Decoded:
     """leaving subjects out: 95 % of Student's t over subjects; NaN elsewhere"""
 
 
-def decoded_clips(
-    clip_features: np.ndarray, targets: Sequence[np.ndarray], class_of_clip: np.ndarray, *, n_orders: int = N_ORDERS
-) -> list[tuple[Decoded, Decoded]]:
-    """Every target with clips, and with classes, left out.
+@dataclass(frozen=True, eq=False)
+class ClipFolds:
+    """Ridge on clip features with clips, and with classes, left out."""
 
-    Parameters
-    ----------
-    clip_features : (n_clips, D); clips with NaN are left out.
-    targets : of each, (n_clips,) values.
-    class_of_clip : int, (n_clips,)
+    clips: np.ndarray
+    """int, the clips that have features"""
+    labels: np.ndarray
+    """int, class of each"""
+    folds: dict[str, list[Fold]]
+    """by protocol"""
 
-    Raises NotPossible for fewer than three classes, and for a target that does not vary.
+
+def clip_folds(clip_features: np.ndarray, class_of_clip: np.ndarray) -> ClipFolds:
+    """Folds of clip features (n_clips, D), clips with NaN left out; class_of_clip int, (n_clips,).
+
+    Raises NotPossible for fewer than three classes.
     """
-    there = np.isfinite(clip_features).all(axis=1)
-    features, labels = np.asarray(clip_features, dtype=np.float64)[there], np.asarray(class_of_clip)[there]
+    clips = np.flatnonzero(np.isfinite(clip_features).all(axis=1))
+    features, labels = np.asarray(clip_features, dtype=np.float64)[clips], np.asarray(class_of_clip)[clips]
     _check_classes(labels)
     groups = {CLIP_OUT: np.arange(len(labels)), CLASS_OUT: labels}
-    folds = {name: linear_folds(features, group) for name, group in groups.items()}
-    found = []
-    for target in targets:
-        values = _varying(np.asarray(target, dtype=np.float64)[there])
-        orders = sample(class_orders(values, labels), n_orders)
-        clip, label = (_of_folds(name, folds[name], values, orders) for name in (CLIP_OUT, CLASS_OUT))
-        found.append((clip, label))
-    return found
+    return ClipFolds(clips, labels, {name: linear_folds(features, group) for name, group in groups.items()})
+
+
+def decoded_clips(of: ClipFolds, target: np.ndarray, *, n_orders: int = N_ORDERS) -> tuple[Decoded, Decoded]:
+    """A target, (n_clips,) values, with clips and with classes left out.
+
+    Raises NotPossible where it is missing for some clips or does not vary.
+    """
+    values = _varying(np.asarray(target, dtype=np.float64)[of.clips])
+    orders = sample(class_orders(values, of.labels), n_orders)
+    found = [
+        _decoded(name, ridge_r(folds, values), refitted(folds, orders), len(values), orders.words)
+        for name, folds in of.folds.items()
+    ]
+    return found[0], found[1]
 
 
 def _check_classes(labels: np.ndarray) -> None:
@@ -81,11 +92,6 @@ def _varying(values: np.ndarray) -> np.ndarray:
     if not np.isfinite(values).all() or np.ptp(values) <= 1e-12:
         raise NotPossible("the target is missing for some clips, or the same for all")
     return values
-
-
-def _of_folds(name: str, folds: list[Fold], values: np.ndarray, orders: Orders) -> Decoded:
-    r, null = ridge_r(folds, values), refitted(folds, orders)
-    return _decoded(name, r, null, len(values), orders.words)
 
 
 def _decoded(name: str, r: float, null: np.ndarray, n: int, words: str) -> Decoded:
@@ -162,25 +168,29 @@ def subject_r(folds: Sequence[SubjectFold], targets: np.ndarray) -> np.ndarray:
     return np.stack(found, axis=1)
 
 
-def decoded_subjects(
-    features: np.ndarray,
-    subjects: np.ndarray,
-    clips: np.ndarray,
-    targets: Sequence[np.ndarray],
-    class_of_clip: np.ndarray,
-    *,
-    n_orders: int = N_ORDERS,
-) -> list[Decoded]:
-    """Every target with subjects left out; samples of one subject and clip are averaged first.
+@dataclass(frozen=True, eq=False)
+class SubjectFolds:
+    """Ridge on samples with each subject left out."""
+
+    clips: np.ndarray
+    """int, the clips that have samples"""
+    labels: np.ndarray
+    """int, class of each"""
+    folds: list[SubjectFold]
+
+
+def folds_of_subjects(
+    features: np.ndarray, subjects: np.ndarray, clips: np.ndarray, class_of_clip: np.ndarray
+) -> SubjectFolds:
+    """Folds of samples; those of one subject and clip are averaged first.
 
     Parameters
     ----------
     features : (n, D), of samples.
     subjects, clips : (n,), whose sample it is, and of which clip.
-    targets : of each, (n_clips,) values.
     class_of_clip : int, (n_clips,)
 
-    Raises NotPossible for fewer than three subjects or classes, and for a target that does not vary.
+    Raises NotPossible for fewer than three subjects or classes.
     """
     names, owner = np.unique(subjects, return_inverse=True)
     if len(names) < FEWEST_SUBJECTS:
@@ -190,17 +200,21 @@ def decoded_subjects(
     _check_classes(labels)
     rows, of_row = np.unique(owner * len(seen) + place, return_inverse=True)
     means = _means(features, of_row, len(rows))
-    folds = subject_folds(means, rows % len(seen), rows // len(seen))
-    found = []
-    for target in targets:
-        values = _varying(np.asarray(target, dtype=np.float64)[seen])
-        orders = sample(class_orders(values, labels), n_orders)
-        each = subject_r(folds, values[None])[0]
-        null = subject_r(folds, orders.values[:, orders.labels] + orders.rest).mean(axis=1)
-        reach = stats.t.ppf(0.975, len(each) - 1) * each.std(ddof=1) / np.sqrt(len(each))
-        one = _decoded(SUBJECT_OUT, float(each.mean()), null, len(each), orders.words)
-        found.append(replace(one, ci_low=one.r - reach, ci_high=one.r + reach))
-    return found
+    return SubjectFolds(seen, labels, subject_folds(means, rows % len(seen), rows // len(seen)))
+
+
+def decoded_subjects(of: SubjectFolds, target: np.ndarray, *, n_orders: int = N_ORDERS) -> Decoded:
+    """A target, (n_clips,) values, with subjects left out.
+
+    Raises NotPossible where it is missing for some clips or does not vary.
+    """
+    values = _varying(np.asarray(target, dtype=np.float64)[of.clips])
+    orders = sample(class_orders(values, of.labels), n_orders)
+    each = subject_r(of.folds, values[None])[0]
+    null = subject_r(of.folds, orders.values[:, orders.labels] + orders.rest).mean(axis=1)
+    reach = stats.t.ppf(0.975, len(each) - 1) * each.std(ddof=1) / np.sqrt(len(each))
+    one = _decoded(SUBJECT_OUT, float(each.mean()), null, len(each), orders.words)
+    return replace(one, ci_low=one.r - reach, ci_high=one.r + reach)
 
 
 def _means(features: np.ndarray, groups: np.ndarray, n_groups: int) -> np.ndarray:
