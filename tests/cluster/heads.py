@@ -72,8 +72,10 @@ def head_node(
     token: str = "",
     arguments_of: Callable[[str], list[str]] = lambda address: [],
 ) -> Iterator[Head]:
-    """A head without CPUs of its own, at the address of this machine; with a token where one is given.
+    """A head without CPUs of its own, at the address of this machine.
 
+    token : of the cluster; where none is given, the user's own, as a cluster that a command starts by itself has it.
+        A process that was once a client of a cluster with a token cannot be one of a cluster without: Ray keeps it.
     arguments_of : further words of `ray start`, by the head's address.
     """
     from ray.util import get_node_ip_address
@@ -84,13 +86,15 @@ def head_node(
     # SIGTERM is a notice that a node heeds for half a minute
     clean |= {
         "PATH": f"{BIN}:{clean['PATH']}",
-        "RAY_AUTH_MODE": "disabled",
+        "RAY_AUTH_MODE": "token",
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
     }
     if token:
         (folder / "token").touch(mode=0o600)
         (folder / "token").write_text(token)
-        clean |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / "token")}
+        clean |= {"RAY_AUTH_TOKEN_PATH": str(folder / "token")}
+    else:
+        subprocess.run([BIN / "ray", "get-auth-token", "--generate"], check=True, capture_output=True, timeout=60)
     head = Head(gcs, f"http://127.0.0.1:{dashboard}", clean | dict(environment or {}), folder)
     words = ("--head", f"--port={gcs.rpartition(':')[2]}", f"--dashboard-port={dashboard}", f"--temp-dir={folder}")
     try:
