@@ -39,7 +39,7 @@ class Options:
     drop_channels: Word = None
     """channels to leave out, with commas; mastoids are left out where the data set says that they are"""
     untrained_axis: Word = None
-    """axes of untrained LLMs, with commas: files, or folders with axis*.safetensors; a null of the target"""
+    """axes of untrained LLMs, a null of the target, with commas: files, or OUT/llms/NAME of a run of valence_axis"""
     coupling: bool = False
     """theta-gamma coupling as well: it reads all signals, some seconds a subject"""
     world: Word = None

@@ -18,6 +18,7 @@ from valence.brain.brain_page import answer, figures_of, page
 from valence.brain.cohort import BrainTarget, Cohort, load_cohort
 from valence.brain.study import run_analyses
 from valence.brain.targets import NAMES, brain_target
+from valence.brain.untrained_axes import untrained_axes
 from valence.cache import write_whole
 from valence.datasets import DATASETS, Dataset
 from valence.errors import BadInput
@@ -35,7 +36,8 @@ def run(options: "Options") -> int:
     started = time.monotonic()
     out = output_folder(options.out, name="brain_map")
     name, axis = target_of(options.target)
-    untrained = untrained_axes(options.untrained_axis)
+    words = names_of(options.untrained_axis, "--untrained-axis") or []
+    untrained = [axis for word in words for axis in untrained_axes(path_of(word, "--untrained-axis"))]
     if options.input not in ("de", "windows"):
         raise BadInput(f"--input {options.input}", allowed="de or windows", do="take one of these")
     with Terminal() as terminal:
@@ -72,18 +74,6 @@ def target_of(word: str) -> tuple[str, Axis | None]:
     if kind not in NAMES or (kind == "axis") != bool(file):
         raise BadInput(f"--target {word}", allowed=allowed, do="take one of these")
     return kind, Axis.load(path_of(file, "--target")) if kind == "axis" else None
-
-
-def untrained_axes(words: str | None) -> list[Axis]:
-    """Axes of files and folders. Raises BadInput where there is none in a folder."""
-    paths: list[Path] = []
-    for word in names_of(words, "--untrained-axis") or []:
-        path = path_of(word, "--untrained-axis")
-        inside = sorted(path.rglob("axis*.safetensors")) if path.is_dir() else [path]
-        if not inside:
-            raise BadInput(f"--untrained-axis {path}", allowed="a folder with axis*.safetensors", do="correct it")
-        paths += inside
-    return [Axis.load(path) for path in paths]
 
 
 def open_dataset(options: "Options", out: Path, terminal: Terminal) -> Dataset:

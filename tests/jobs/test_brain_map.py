@@ -102,7 +102,7 @@ def test_a_simulated_cohort_needs_no_words_but_fewer_people_here(run_here, tmp_p
         (("--input", "psd"), "de or windows"),
         (("--world", "unsatuated"), "did you mean unsaturated"),
         (("--n-subjects", "2"), "3 to 123"),
-        (("--untrained-axis", "empty"), "a folder with axis*.safetensors"),
+        (("--untrained-axis", "empty"), "OUT/llms/NAME"),
         (("--untrained-axis", "nowhere"), "axis file"),
         (("--drop-channels", " , "), "--drop-channels"),
         (("--dataset", "faced", "--data-root", "ROOT", "--drop-channels", "EGC"), "channel 'EGC'"),
