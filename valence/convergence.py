@@ -13,7 +13,7 @@ Source: arXiv:2606.00129: r = .885 over 36 checkpoints of 2 architectures, null 
 and a standard deviation of .62, p = .066; its revision withdraws the r as pseudo-replicated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -126,7 +126,7 @@ def convergence(
     null: np.ndarray,
     groups: Sequence[str],
     *,
-    points: Sequence[str] | None = None,
+    points: Sequence[Hashable] | None = None,
 ) -> Convergence:
     """Strength of a direction against balanced accuracy.
 
@@ -144,10 +144,13 @@ def convergence(
     ------
     NotPossible : below four points, or where strengths or balanced accuracies are all the same.
     """
-    names = list(points) if points is not None else [str(number) for number in range(len(balanced_accuracy))]
-    order, of_cell = np.unique(np.array(names), return_inverse=True)
-    average = np.eye(len(order))[of_cell].T / np.bincount(of_cell)[:, None]
-    of_point = tuple(groups[int(np.flatnonzero(of_cell == point)[0])] for point in range(len(order)))
+    if not len(components):
+        raise NotPossible("no classifier")
+    names: list[Hashable] = list(points if points is not None else range(len(components)))
+    first = {name: names.index(name) for name in names}
+    of_cell = np.array([list(first).index(name) for name in names])
+    average = np.eye(len(first))[of_cell].T / np.bincount(of_cell)[:, None]
+    of_point = tuple(groups[place] for place in first.values())
     y = average @ np.asarray(balanced_accuracy, dtype=np.float64)
     all_strengths = strengths_of(components, np.concatenate([direction[None], null])) @ average.T
     x = all_strengths[0]
