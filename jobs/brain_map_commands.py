@@ -140,6 +140,10 @@ def show(found: pd.DataFrame) -> None:
         console.print(sentence, markup=False)
 
 
+def _short(text: str, most: int = 64) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def _table(analysis: str, rows: pd.DataFrame) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0), title_justify="left")
     table.title = analysis
@@ -148,5 +152,5 @@ def _table(analysis: str, rows: pd.DataFrame) -> Table:
     for row in rows.to_dict("records"):
         interval = "" if pd.isna(row["ci_low"]) else escape(f"[{row['ci_low']:+.2f}, {row['ci_high']:+.2f}]")
         values = (number(row["value"], "+.3f"), interval, number(row["p"], ".3g"), number(row["reference"], "+.3f"))
-        table.add_row(escape(row["protocol"]), escape(row["item"]), *values, escape(row["null"]))
+        table.add_row(escape(row["protocol"]), escape(row["item"]), *values, escape(_short(row["null"])))
     return table

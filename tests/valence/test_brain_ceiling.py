@@ -95,6 +95,9 @@ def test_where_halves_do_not_agree_there_is_no_ceiling():
     assert without
     assert all("do not agree" in row.reason for row in without)
     few = by_name(ceiling.rows(scalp_cohort(noise(0, 3)), RATED))["noise ceiling", CLIP_OUT]
+    below = [by_name(ceiling.rows(cohort, RATED)).get(("ridge over ceiling", CLIP_OUT)) for cohort in cohorts]
+    assert any(row and "no share of a ceiling" in row.reason for row in below)
+    assert all(row is None or (row.value is None) == bool(row.reason) for row in below)
     assert few.reason == "3 subjects: it takes four or more for two halves"
 
 

@@ -69,7 +69,7 @@ def _of_protocol(cohort: Cohort, target: BrainTarget, name: str) -> list[Row]:
     enough = len(there) > N_BOOTSTRAP / 2
     limits = np.percentile(there, [2.5, 97.5], axis=0) if enough else np.full((2, 2), np.nan)
     lost = f"; {N_BOOTSTRAP - len(there)} draws had none" if len(there) < N_BOOTSTRAP else ""
-    return [
+    rows = [
         Row(
             analysis=analysis,
             protocol=name,
@@ -84,6 +84,10 @@ def _of_protocol(cohort: Cohort, target: BrainTarget, name: str) -> list[Row]:
             ("noise ceiling", "ridge over ceiling"), (ceiling, r / ceiling), limits.T, strict=True
         )
     ]
+    if r <= 0:
+        reason = f"r is {r:+.2f}: below 0 it is no share of a ceiling"
+        rows[1] = Row(analysis="ridge over ceiling", protocol=name, reason=reason)
+    return rows
 
 
 def _halves(means: np.ndarray, one: np.ndarray, other: np.ndarray, groups: np.ndarray, y: np.ndarray) -> float:

@@ -32,6 +32,7 @@ from valence.brain import (
 )
 from valence.brain.cohort import BrainTarget, Cohort
 from valence.brain.rows import NotPossible, Row, table
+from valence.errors import BadInput
 
 if TYPE_CHECKING:
     from valence.axis import Axis
@@ -87,8 +88,9 @@ def run_analyses(
         started = time.monotonic()
         try:
             found += analysis(cohort, target)
-        except NotPossible as error:
-            found.append(Row(analysis=name, reason=str(error)))
+        except (NotPossible, BadInput) as error:
+            # cohort and target are checked before: here it is one analysis that has no use for them
+            found.append(Row(analysis=name, reason=str(error).splitlines()[0]))
         on_analysis(name, time.monotonic() - started)
     about = {"dataset": cohort.name, "target": target.name}
     beside = study_numbers.beside(found, **about)
