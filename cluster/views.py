@@ -18,6 +18,8 @@ from valence.splits import PARTS
 
 VIEW_VERSION = 2
 """raised when statistics or report change, so that views of unchanged cells are rebuilt"""
+BRAIN = "brain/brain.parquet"
+"""what `brain_map.py --out OUT/brain` writes; the report has a section of it"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,16 +79,16 @@ def build(
             do=f"run the sweep's command again to finish it, add --partial, or remove a grid that is not wanted any "
             f"more from {store.files.place}/plans",
         )
-    state = canonical_hash(
-        [VIEW_VERSION, family_size, sweep["exclusions"], sweep["axis_file"], found, *_state(rows, planned)]
-    )
+    brain = _brain(store)
+    told = [family_size, sweep["exclusions"], sweep["axis_file"], found, brain is not None and brain.to_json()]
+    state = canonical_hash([VIEW_VERSION, *told, *_state(rows, planned)])
     statistics = _stamped(store, state) if not again else None
     report = store.folder / "report.html"
     if statistics is None or not report.exists():
         say("statistics: paired differences, intervals, Holm")
         statistics = _compare(rows, family_size=family_size)
         facts = _facts(rows, sweep, planned, family_size=family_size) | {"differences": found}
-        replace(report, _render(rows, statistics, facts, axis=_axis(store, sweep)).encode())
+        replace(report, _render(rows, statistics, facts, axis=_axis(store, sweep), brain=brain).encode())
         # the stamp goes last: who is interrupted before it builds both again
         replace(statistics_path(store), parquet_bytes(_stamp(statistics, state)))
     n_mirrored, mirror_error = _mirror(store, rows, state=state, tracking_uri=tracking_uri, say=say, again=again)
@@ -231,7 +233,17 @@ def _facts(rows: pd.DataFrame, sweep: dict, planned: list[str], *, family_size: 
     }
 
 
-def _render(rows: pd.DataFrame, statistics: pd.DataFrame, facts: dict, *, axis: Axis | None) -> str:
+def _brain(store: Store) -> pd.DataFrame | None:
+    """What the job brain_map found, where it wrote into this sweep's folder; a damaged table counts as absent."""
+    try:
+        return pd.read_parquet(store.folder / BRAIN)
+    except (pa.ArrowException, OSError):
+        return None
+
+
+def _render(
+    rows: pd.DataFrame, statistics: pd.DataFrame, facts: dict, *, axis: Axis | None, brain: pd.DataFrame | None
+) -> str:
     from valence.report import render_report
 
-    return render_report(rows, statistics, facts, axis=axis)
+    return render_report(rows, statistics, facts, axis=axis, brain=brain)

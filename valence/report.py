@@ -25,7 +25,14 @@ SWEEP = (
 BLOCK = ["dataset", "split", "classifier", "recipe"]
 
 
-def render_report(rows: pd.DataFrame, statistics: pd.DataFrame, sweep: dict, *, axis: "Axis | None") -> str:
+def render_report(
+    rows: pd.DataFrame,
+    statistics: pd.DataFrame,
+    sweep: dict,
+    *,
+    axis: "Axis | None",
+    brain: pd.DataFrame | None = None,
+) -> str:
     """The report of a sweep as one HTML text.
 
     Parameters
@@ -37,6 +44,7 @@ def render_report(rows: pd.DataFrame, statistics: pd.DataFrame, sweep: dict, *, 
         n_failed, partial, exclusions, failures, family, seconds, peak_memory_bytes, versions,
         generated_from, differences (lines on cells that are not of one kind). What is missing is left out of the page.
     axis : the LLM's axis, None where the sweep used none.
+    brain : findings of the job brain_map on the same recordings, see valence.brain.rows.
 
     Returns
     -------
@@ -55,6 +63,7 @@ def render_report(rows: pd.DataFrame, statistics: pd.DataFrame, sweep: dict, *, 
         baselines=report_tables.baselines(baselines),
         baseline_figure=embedded(figures.baseline_accuracies(baselines), "baselines") if len(baselines) else "",
         axis=_axis(axis),
+        brain="" if brain is None else _brain(brain),
         data=_data(sweep, rows),
         exclusions=_entries(sweep["exclusions"] or ()),
         failures=_entries(sweep["failures"] or ()),
@@ -149,6 +158,12 @@ def _axis(axis: "Axis | None") -> dict | None:
         "figure": embedded(figures.axis_positions(axis), "axis"),
         "table": report_tables.axis_positions(axis),
     }
+
+
+def _brain(findings: pd.DataFrame) -> str:
+    from valence.brain.brain_page import figures_of, section  # matplotlib and MNE draw its figures, and take seconds
+
+    return section(findings, figures_of(findings))
 
 
 def _data(sweep: dict, rows: pd.DataFrame) -> dict:

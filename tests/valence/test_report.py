@@ -13,6 +13,8 @@ import pytest
 from tests.valence.pages import Elements, a_sweep, an_axis, figures_of
 from tests.valence.synthetic_rows import results_table
 from valence import report_text
+from valence.brain.rows import Row
+from valence.brain.rows import table as findings
 from valence.report import render_report
 from valence.stats import compare
 
@@ -258,6 +260,25 @@ def test_a_baseline_that_failed_whole():
     rows = results_table(classifiers=["EEGNet"], n_seeds=3, failures=failures)
     text = Elements(render_report(rows, compare(rows), a_sweep(rows), axis=an_axis())).text
     assert "EEGNet : balanced accuracy – without alignment; 4 undecided" in text
+
+
+def test_findings_in_the_brain_have_a_section(tables, page):
+    rows, statistics = tables
+    brain = findings(
+        [
+            Row(analysis="ridge", protocol="leave-clip-out", value=0.4321, p=0.02, n=28, null=HOSTILE, reference=0.86),
+            Row(analysis="coupling", reason="it was not asked for"),
+        ]
+    )
+    with_brain = render_report(rows, statistics, a_sweep(rows), axis=None, brain=brain)
+    assert 'id="brain"' in with_brain
+    assert 'id="brain"' not in page
+    assert "+0.432" in with_brain
+    assert "it was not asked for" in with_brain
+    assert HOSTILE not in with_brain
+    for tag, attributes in Elements(with_brain).found:
+        if tag == "img":
+            assert attributes["src"].startswith("data:image/svg+xml;base64,")
 
 
 def test_statistics_read_back_from_parquet_give_the_same_page(tables, page, tmp_path):
