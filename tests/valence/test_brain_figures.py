@@ -22,7 +22,7 @@ from valence.brain import (
     subsets,
     time_course,
 )
-from valence.brain.figure_parts import p_text
+from valence.brain.figure_parts import empty, p_text, svg
 from valence.brain.rows import Row
 from valence.brain.rows import table as table_of
 from valence.seed_v_files import CH_NAMES as SEED_V
@@ -47,19 +47,19 @@ def drawn(table) -> dict[str, str]:
     return brain_figures.draw_all(table)
 
 
-def texts(svg: str) -> str:
+def texts(drawn: str) -> str:
     """All words of a figure."""
-    return " ".join(element.text or "" for element in ElementTree.fromstring(svg).iter(f"{SVG}text"))
+    return " ".join(element.text or "" for element in ElementTree.fromstring(drawn).iter(f"{SVG}text"))
 
 
 def test_every_figure_is_drawn_as_one_whole_svg_on_light_paper(drawn):
     assert set(drawn) == set(brain_figures.FIGURES)
-    for name, svg in drawn.items():
-        root = ElementTree.fromstring(svg)
+    for name, text in drawn.items():
+        root = ElementTree.fromstring(text)
         assert root.tag == f"{SVG}svg", name
-        assert "#fbfbf9" in svg
-        assert not re.search(r"<dc:date>|matplotlib\.org|20\d\d-\d\d-\d\d", svg), name
-        assert len(svg) < 900_000
+        assert "#fbfbf9" in text
+        assert not re.search(r"<dc:date>|matplotlib\.org|20\d\d-\d\d-\d\d", text), name
+        assert len(text) < 900_000
 
 
 def test_the_same_table_gives_the_same_bytes_here_and_elsewhere(table, drawn, tmp_path):
@@ -79,8 +79,28 @@ def test_the_same_table_gives_the_same_bytes_here_and_elsewhere(table, drawn, tm
         check=True,
         env=os.environ | {"PYTHONHASHSEED": "77"},
     ).stdout
-    here = "".join(f"{name} {hashlib.sha256(svg.encode()).hexdigest()}\n" for name, svg in drawn.items())
+    here = "".join(f"{name} {hashlib.sha256(text.encode()).hexdigest()}\n" for name, text in drawn.items())
     assert there == here
+
+
+def test_ids_are_there_once_and_whatever_is_used_is_there(drawn):
+    given = [re.findall(r'\bid="(d[0-9a-f]{8}-\d+)"', text) for text in drawn.values()]
+    everywhere = [name for of_figure in given for name in of_figure]
+    assert len(set(everywhere)) == len(everywhere) > 50
+    for text, own in zip(drawn.values(), given, strict=True):
+        assert set(re.findall(r'(?:href="|url\()#([^")]+)', text)) <= set(own)
+
+
+def test_the_last_bit_of_a_layout_changes_no_byte():
+    def figure(shift):
+        made = empty(3.0, 2.0)
+        made.set_layout_engine("none")
+        panel = made.add_axes((0.1 + shift, 0.1, 0.8, 0.8))
+        panel.plot([0, 1], [0, 1])
+        return svg(made)
+
+    assert figure(0.0) == figure(1e-13)
+    assert figure(0.0) != figure(1e-3)
 
 
 def test_what_is_drawn_is_what_the_table_holds(table, drawn):
@@ -98,8 +118,7 @@ def test_what_is_drawn_is_what_the_table_holds(table, drawn):
 
 def test_points_lie_where_the_table_says(table):
     rows = table[(table["analysis"] == "subset") & ~table["protocol"].str.contains("three classes")]
-    svg = brain_figures.subsets(table)
-    paths = ElementTree.fromstring(svg).findall(f".//{SVG}g[@id='axes_1']//{SVG}use")
+    paths = ElementTree.fromstring(brain_figures.subsets(table)).findall(f".//{SVG}g[@id='axes_1']//{SVG}use")
     x = [float(use.get("x")) for use in paths if "clip-path" in str(use.attrib) or use.get("style")]
     values = rows[rows["protocol"] == "PO3 gamma"]["value"].to_numpy()
     # among all marks there are those of the points: the same distances between them, up to one scale

@@ -3,7 +3,9 @@
 The paper is light and opaque, so that figures can be read on a dark page as well.
 """
 
+import hashlib
 import io
+import re
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -17,6 +19,8 @@ PAPER, INK = "#fbfbf9", "#222222"
 MAPS = "PuOr"
 """orange for negative, purple for positive: told apart by colour-blind readers too"""
 SALT = "valence"
+_ID = re.compile(r'((?:\bid="|#))([A-Za-z]+[0-9a-f]{10})(?=["\)])')
+"""ids that are hashes, where they are given and where they are used"""
 
 
 def svg(figure: "Figure") -> str:
@@ -28,7 +32,19 @@ def svg(figure: "Figure") -> str:
     with mpl.rc_context({"svg.hashsalt": SALT, "svg.fonttype": "none"}):
         figure.savefig(content, format="svg", facecolor=PAPER, metadata=nothing)
     text = content.getvalue()
-    return text[text.index("<svg") :]
+    return _named_by_content(text[text.index("<svg") :])
+
+
+def _named_by_content(text: str) -> str:
+    """The same with ids counted, in front of them a digest of the whole: figures on one page share none.
+
+    matplotlib makes ids of places to the last bit, and the last bit of a layout may differ from run to run, while all
+    that is written of it has six digits.
+    """
+    numbers: dict[str, int] = {}
+    counted = _ID.sub(lambda match: f"{match[1]}{numbers.setdefault(match[2], len(numbers))}", text)
+    digest = hashlib.sha256(counted.encode()).hexdigest()[:8]
+    return _ID.sub(lambda match: f"{match[1]}d{digest}-{numbers[match[2]]}", text)
 
 
 def empty(width_in: float, height_in: float) -> "Figure":
