@@ -19,7 +19,7 @@ PAPER, INK = "#fbfbf9", "#222222"
 MAPS = "PuOr"
 """orange for negative, purple for positive: told apart by colour-blind readers too"""
 SALT = "valence"
-_ID = re.compile(r'((?:\bid="|#))([A-Za-z]+[0-9a-f]{10})(?=["\)])')
+_ID = re.compile(r'((?:\bid="|#))([A-Za-z]\w*?[0-9a-f]{10})(?=["\)])')
 """ids that are hashes, where they are given and where they are used"""
 
 
