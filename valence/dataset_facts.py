@@ -35,10 +35,10 @@ def _wrong_facts(kind: type["Dataset"]) -> Iterator[tuple[str, str, str]]:
         names = getattr(kind, fact)
         if len(set(names)) < len(names):
             yield fact, f"repeats {', '.join(sorted({name for name in names if names.count(name) > 1}))}", "each once"
-    if not isinstance(kind.off_scalp, tuple) or set(kind.off_scalp) - set(kind.ch_names):
-        yield "off_scalp", repr(kind.off_scalp), "a tuple of some of ch_names"
     if not kind.ch_names or len(kind.classes) < 2:
         yield "ch_names, classes", f"{len(kind.ch_names)} and {len(kind.classes)}", "1 channel and 2 classes or more"
+    if not isinstance(kind.off_scalp, tuple) or set(kind.off_scalp) - set(kind.ch_names):
+        yield "off_scalp", repr(kind.off_scalp), "a tuple of some of ch_names"
     if kind.emotions and len(kind.emotions) != len(kind.classes):
         yield "emotions", f"{len(kind.emotions)} for {len(kind.classes)} classes", "none, or one for each class"
     for fact in ("sfreq", "de_step_s"):

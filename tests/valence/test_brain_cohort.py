@@ -290,3 +290,20 @@ def test_a_plugin_without_reports_is_loaded(tmp_path):
     assert cohort.ratings == {}
     assert cohort.presentation is None
     assert cohort.clip_seconds is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({"off_scalp": ("A1", "A3")}, "off_scalp: "),
+        ({"off_scalp": ["A1"]}, "off_scalp: "),
+        ({"shown_seconds": (60.0,) * 27}, "shown_seconds: 27 values"),
+        ({"shown_seconds": (60.0,) * 27 + (0.0,)}, "shown_seconds: "),
+        ({"session_of_clip": (1,) * 27}, "session_of_clip: 27 values"),
+        ({"session_of_clip": (1.0,) * 28}, "session_of_clip: "),
+    ],
+)
+def test_facts_that_contradict_each_other_are_refused(tmp_path, facts, told):
+    own = type("Own", (Faced,), facts)
+    with pytest.raises(BadInput, match=told):
+        own(write_de(tmp_path))
