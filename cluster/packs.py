@@ -1,4 +1,8 @@
-"""Cells to packs: cells that share classifier and data train on one actor, sized by predicted work."""
+"""Cells to packs: cells that share classifier and data train on one actor, sized by predicted work.
+
+Packs become smaller as the work left does (guided self-scheduling, Polychronopoulos and Kuck 1987), so that no slot
+idles long while another ends its last pack.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,9 +11,13 @@ from dataclasses import dataclass
 from valence.cell import Cell
 
 TARGET_SECONDS = 600.0
-"""predicted work of a pack; 5 to 15 minutes keep scheduling below a percent and a lost actor cheap"""
+"""predicted work of a pack at most; 5 to 15 minutes keep scheduling below a percent and a lost actor cheap"""
 PACKS_PER_SLOT = 4
-"""a small sweep is cut finer, so that no slot idles at its end"""
+"""a pack holds at most this part of what is left for its slot, whose cells may take longer than predicted"""
+STAGES = 8
+"""parts that treatments are cut into by importance: within one of them the longest cells go first"""
+EARLY = 0.5
+"""a cell that takes more than this part of what is left for a slot at its stage goes into the one before"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,43 +29,71 @@ class Pack:
     """predicted"""
 
 
-def make_packs(cells: Sequence[Cell], seconds: Mapping[str, float], *, n_slots: int) -> list[Pack]:
-    """Cut cells, kept in their order of importance, into packs of one classifier, recipe and data set.
+def make_packs(
+    cells: Sequence[Cell],
+    seconds: Mapping[str, float],
+    *,
+    n_slots: int,
+    at_once: Mapping[str, int] | None = None,
+) -> list[Pack]:
+    """Cut cells, given in their order of importance, into packs of one classifier, recipe and data set.
 
     Parameters
     ----------
     seconds : predicted seconds of each cell, by cell id.
     n_slots : packs that can run at once.
+    at_once : cells that train together on one device, by classifier; a pack is not cut finer. 1 where not given.
 
     Returns
     -------
-    list of Pack : those that hold the most important cells first; among equals the longest first.
+    list of Pack : baselines, then the most important cells; among those of about one importance the longest first.
     """
-    total = sum(seconds[cell.cell_id] for cell in cells)
-    budget = min(TARGET_SECONDS, total / max(n_slots * PACKS_PER_SLOT, 1))
-    open_packs: dict[tuple, list[Cell]] = {}
-    filled: dict[tuple, float] = {}
-    packs: list[tuple[int, Pack]] = []
-    position = {cell.cell_id: index for index, cell in enumerate(cells)}
+    left = math.fsum(seconds[cell.cell_id] for cell in cells)
+    packs: list[Pack] = []
+    for stage in _stages(cells, seconds, n_slots):
+        for members in _alike(stage, seconds):
+            least = (at_once or {}).get(members[0].classifier, 1)
+            while members:
+                budget = min(TARGET_SECONDS, left / (n_slots * PACKS_PER_SLOT))
+                n_cells = _fitting(members, seconds, budget=budget, least=least)
+                chosen, members = members[:n_cells], members[n_cells:]
+                predicted = math.fsum(seconds[cell.cell_id] for cell in chosen)
+                packs.append(Pack(cells=tuple(chosen), seconds=predicted))
+                left -= predicted
+    return packs
 
-    def close(key: tuple) -> None:
-        members = tuple(open_packs.pop(key))
-        predicted = math.fsum(seconds[cell.cell_id] for cell in members)
-        packs.append((position[members[0].cell_id], Pack(cells=members, seconds=predicted)))
-        filled.pop(key)
 
+def _stages(cells: Sequence[Cell], seconds: Mapping[str, float], n_slots: int) -> list[list[Cell]]:
+    """Baselines, which never wait behind treatments, then treatments; cells too long for the end stand earlier."""
+    baselines = [cell for cell in cells if cell.strategy == "none"]
+    treated = [cell for cell in cells if cell.strategy != "none"]
+    size = max(math.ceil(len(treated) / STAGES), 1)
+    stages = [treated[begin : begin + size] for begin in range(0, len(treated), size)]
+    left = 0.0
+    for index in range(len(stages) - 1, 0, -1):
+        left += math.fsum(seconds[cell.cell_id] for cell in stages[index])
+        most = EARLY * left / n_slots
+        long = [cell for cell in stages[index] if seconds[cell.cell_id] > most]
+        left -= math.fsum(seconds[cell.cell_id] for cell in long)
+        stages[index - 1] = stages[index - 1] + long
+        stages[index] = [cell for cell in stages[index] if seconds[cell.cell_id] <= most]
+    return [baselines, *stages]
+
+
+def _alike(cells: Sequence[Cell], seconds: Mapping[str, float]) -> list[list[Cell]]:
+    """Cells by classifier, recipe and data set, those with the longest cell first."""
+    found: dict[tuple, list[Cell]] = {}
     for cell in cells:
-        # the baselines of a classifier never wait behind its treatments
-        key = (cell.strategy == "none", cell.classifier, cell.recipe_hash, cell.dataset_hash)
-        open_packs.setdefault(key, []).append(cell)
-        filled[key] = filled.get(key, 0.0) + seconds[cell.cell_id]
-        if filled[key] >= budget:
-            close(key)
-    for key in list(open_packs):
-        close(key)
-    packs.sort(key=lambda item: (not _has_baseline(item[1]), item[0] // max(len(cells) // 8, 1), -item[1].seconds))
-    return [pack for _, pack in packs]
+        found.setdefault((cell.classifier, cell.recipe_hash, cell.dataset_hash), []).append(cell)
+    return sorted(found.values(), key=lambda members: -max(seconds[cell.cell_id] for cell in members))
 
 
-def _has_baseline(pack: Pack) -> bool:
-    return any(cell.strategy == "none" for cell in pack.cells)
+def _fitting(cells: Sequence[Cell], seconds: Mapping[str, float], *, budget: float, least: int) -> int:
+    """How many of the first cells make a pack: at least one group of those that train together."""
+    n_cells, filled = 0, 0.0
+    for cell in cells:
+        filled += seconds[cell.cell_id]
+        if n_cells >= least and filled > budget:
+            return n_cells - n_cells % least
+        n_cells += 1
+    return n_cells
