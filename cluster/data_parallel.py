@@ -20,6 +20,7 @@ import torch
 from cluster.binding import as_dicts, from_dict
 from cluster.cells import earlier_weights, outcome_of, target_of
 from cluster.context import Context, Execution, set_up_process
+from cluster.resources import check_possible
 from cluster.session import Session
 from cluster.sweep import MAX_ACTOR_FAILURES, CellEnded
 from valence.cell import Cell
@@ -71,7 +72,13 @@ def run_cells(
     Returns
     -------
     list of str : messages of cells whose processes were lost more often than allowed; they are not committed.
+
+    Raises
+    ------
+    BadInput : where no node has what one of the processes asks for, and none that has it is being started.
     """
+    if devices:
+        check_possible({"CPU": 1.0, "GPU": 1.0} if session.n_gpus else {"CPU": 1.0})
     store, shared, lost = context.store(), ray.put(context), []
     for n_devices in sorted(set(devices.values())):
         cells = [cell for cell, wanted in devices.items() if wanted == n_devices]
