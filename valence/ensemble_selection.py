@@ -154,7 +154,7 @@ def residual_diversity(sample: Sample, size: int | None, pool: str) -> np.ndarra
     """Members as good as the best whose within-class residuals correlate least.
 
     From the best member on, the one joins next whose mean residual correlation (`residual_correlations`, of features
-    where `sample` has them, else of logits) with those chosen is lowest. Eligible are members within two standard errors
+    where `sample` has them, else of logits) with those chosen is lowest. Eligible are members within 2 standard errors
     (binomial, of a difference) of the best validation accuracy, then the others by accuracy. Without a size, the best
     prefix.
 
