@@ -7,6 +7,7 @@ import pytest
 import scipy.io
 
 from tests.jobs.conftest import write_de
+from tests.valence import faced_recordings as faced_world
 from tests.valence.scalp_cohorts import LABELS, RATED, noise, scalp_cohort
 from tests.valence.seed_v_recordings import write_features
 from valence.axis import Axis
@@ -15,6 +16,8 @@ from valence.brain.targets import brain_target, mean_rating
 from valence.concepts import AROUSAL
 from valence.datasets.base import Dataset, Recording
 from valence.datasets.faced import Faced
+from valence.datasets.faced_bids import FacedBids
+from valence.datasets.faced_raw import FacedRaw
 from valence.datasets.seed_v import SeedV
 from valence.datasets.simulated import Simulated, write_cohort
 from valence.errors import BadInput
@@ -115,6 +118,15 @@ def test_without_reports_there_are_none(tmp_path):
         brain_target("arousal", cohort)
     with pytest.raises(BadInput, match=r"--target rank or axis:FILE"):
         brain_target("behaviour", cohort)
+
+
+def test_reports_of_raw_recordings_and_their_bids_copy(tmp_path):
+    folder = faced_world.write_raw_subject(tmp_path / "raw", "sub003")
+    faced_world.write_remarks(folder / "After_remarks.mat", ratings=faced_world.scores(7))
+    faced_world.write_bids_subject(tmp_path / "bids", "070")
+    for dataset, scores in ((FacedRaw(tmp_path / "raw"), 7), (FacedBids(tmp_path / "bids"), 0)):
+        reports = dataset.reports(dataset.subjects("windows"))
+        np.testing.assert_array_equal(np.stack([*reports.values()], axis=-1)[0], faced_world.scores(scores))
 
 
 def test_real_reports_and_orders_are_found_in_the_folder(shared_data):
@@ -290,6 +302,9 @@ def test_a_plugin_without_reports_is_loaded(tmp_path):
     assert cohort.ratings == {}
     assert cohort.presentation is None
     assert cohort.clip_seconds is None
+    own.reports = lambda subjects: {"valence": np.zeros((12, 2))}
+    with pytest.raises(BadInput, match=r"reports of valence have the shape \(12, 2\)"):
+        load_cohort(own)
 
 
 @pytest.mark.parametrize(

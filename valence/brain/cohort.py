@@ -174,10 +174,23 @@ def load_cohort(dataset: "Dataset", *, input: str = "de", drop: Sequence[str] = 
         block_clips=dataset.block_clips,
         sessions=np.array(dataset.session_of_clip, dtype=np.int64) if dataset.session_of_clip else None,
         clip_seconds=np.array(shown, dtype=np.float64) if len(set(shown)) > 1 else None,
-        ratings=dataset.reports(subjects),
+        ratings=_reports(dataset, subjects),
     )
     check_cohort(cohort)
     return cohort
+
+
+def _reports(dataset: "Dataset", subjects: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """What subjects reported, in the shape that the contract says."""
+    found = dataset.reports(subjects)
+    for scale, values in found.items():
+        if np.shape(values) != (len(subjects), dataset.n_clips):
+            raise BadInput(
+                f"data set {dataset.name}: reports of {scale} have the shape {np.shape(values)}",
+                allowed=f"{(len(subjects), dataset.n_clips)}: a row a subject, NaN where there is no report",
+                do="correct the method reports of the data set",
+            )
+    return found
 
 
 def scalp_channels(dataset: "Dataset", drop: Sequence[str] = ()) -> tuple[str, ...]:
