@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cluster.speeds import Shape, cell_megabytes, window_seconds
+from cluster.speeds import PRECISIONS, Shape, cell_megabytes, read_speeds, window_seconds
 from valence.cell import Cell
 from valence.classifiers import CLASSIFIERS
 
@@ -118,6 +118,27 @@ def table_cost(
         seconds=START_SECONDS + samples * window_seconds(classifier, shape),
         memory_mb=PROCESS_MB[device] + cell_megabytes(classifier, shape),
     )
+
+
+def cells_together(classifier: str, rows: pd.DataFrame, *, mode: str | None = None) -> int:
+    """How many cells train at once on a GPU: as committed rows say, else as in the fastest row of the table; else 1.
+
+    Parameters
+    ----------
+    rows : committed ones; columns may be missing or null.
+    mode : how cells will train; None is the fastest.
+    """
+    if len(rows) and "cells_at_once" in rows:
+        on_gpu = (rows["classifier"] == classifier) & rows["device"].astype(str).str.startswith("cuda")
+        known = rows.loc[on_gpu & (rows["mode"] == mode if mode else True), "cells_at_once"].dropna()
+        if len(known):
+            return int(known.max())
+    table = read_speeds()
+    table = table[
+        (table["classifier"] == classifier) & (table["device"] == "cuda") & table["precision"].isin(PRECISIONS)
+    ]
+    table = table[table["mode"] == mode] if mode else table
+    return int(table.loc[table["windows_per_second"].idxmax(), "cells_at_once"]) if len(table) else 1
 
 
 def _measured(rows: pd.DataFrame, keys: set[tuple], work: Mapping[str, Work]) -> pd.DataFrame:

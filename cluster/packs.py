@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from cluster.binding import depth
 from valence.cell import Cell
 
 TARGET_SECONDS = 600.0
@@ -18,6 +19,9 @@ STAGES = 8
 """parts that treatments are cut into by importance: within one of them the longest cells go first"""
 EARLY = 0.5
 """a cell that takes more than this part of what is left for a slot at its stage goes into the one before"""
+
+ROUNDING = 1e-9
+"""of sums of seconds"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,25 +46,35 @@ def make_packs(
     ----------
     seconds : predicted seconds of each cell, by cell id.
     n_slots : packs that can run at once.
-    at_once : cells that train together on one device, by classifier; a pack is not cut finer. 1 where not given.
+    at_once : cells that train together on one device, by classifier; 1 where not given. A pack is not cut finer, as
+        long as every slot has one.
 
     Returns
     -------
     list of Pack : baselines, then the most important cells; among those of about one importance the longest first.
     """
     left = math.fsum(seconds[cell.cell_id] for cell in cells)
+    fair = left / n_slots
     packs: list[Pack] = []
     for stage in _stages(cells, seconds, n_slots):
         for members in _alike(stage, seconds):
             least = (at_once or {}).get(members[0].classifier, 1)
             while members:
                 budget = min(TARGET_SECONDS, left / (n_slots * PACKS_PER_SLOT))
-                n_cells = _fitting(members, seconds, budget=budget, least=least)
+                n_cells = _fitting(members, seconds, budget=budget, fair=fair, least=least)
                 chosen, members = members[:n_cells], members[n_cells:]
                 predicted = math.fsum(seconds[cell.cell_id] for cell in chosen)
                 packs.append(Pack(cells=tuple(chosen), seconds=predicted))
                 left -= predicted
     return packs
+
+
+def waves(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Cells in their order, those that build on others after these."""
+    found: dict[int, list[Cell]] = {}
+    for cell in cells:
+        found.setdefault(depth(cell), []).append(cell)
+    return [found[level] for level in sorted(found)]
 
 
 def _stages(cells: Sequence[Cell], seconds: Mapping[str, float], n_slots: int) -> list[list[Cell]]:
@@ -88,12 +102,18 @@ def _alike(cells: Sequence[Cell], seconds: Mapping[str, float]) -> list[list[Cel
     return sorted(found.values(), key=lambda members: -max(seconds[cell.cell_id] for cell in members))
 
 
-def _fitting(cells: Sequence[Cell], seconds: Mapping[str, float], *, budget: float, least: int) -> int:
-    """How many of the first cells make a pack: at least one group of those that train together."""
+def _fitting(cells: Sequence[Cell], seconds: Mapping[str, float], *, budget: float, fair: float, least: int) -> int:
+    """How many of the first cells make a pack: one group of those that train together, if slots do not idle for it.
+
+    Parameters
+    ----------
+    budget, fair : seconds, what a pack should hold, and what each slot has of all cells.
+    """
     n_cells, filled = 0, 0.0
     for cell in cells:
         filled += seconds[cell.cell_id]
-        if n_cells >= least and filled > budget:
-            return n_cells - n_cells % least
+        most = budget if n_cells >= least else max(budget, fair)
+        if n_cells and filled > most * (1 + ROUNDING):
+            return n_cells - n_cells % least if n_cells > least else n_cells
         n_cells += 1
     return n_cells

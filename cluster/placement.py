@@ -1,10 +1,19 @@
-"""Predicted work to devices: which classifiers train on CPU cores while the GPUs train the others."""
+"""Predicted work to devices: how long each cell takes where it trains, and which train on CPU cores beside GPUs.
+
+In: cells that wait and what a cluster has. Out: their placement, from which a sweep makes its packs, and a plan its
+estimate (cluster.estimate).
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import pandas as pd
+
+from cluster import cost
+from cluster.context import Execution
 from cluster.session import Session
 from valence.cell import Cell
+from valence.packing import TOGETHER
 
 GAIN = 0.99
 """a classifier moves only where the predicted end of the sweep becomes this part of what it was, or less"""
@@ -18,6 +27,72 @@ class Work:
     on_cpu: float
     longest_on_cpu: float
     """of its longest cell"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Where cells train, and how long."""
+
+    session: Session
+    """without the GPUs that are not to be used"""
+    gpus_per_pack: float
+    """0 where packs train on CPU cores"""
+    seconds: Mapping[str, float]
+    """of each cell on one slot, by cell id"""
+    on_cpu: frozenset[str]
+    """classifiers that train on CPU cores beside GPUs"""
+    several: Mapping[Cell, int]
+    """cells that train on several devices each"""
+    at_once: Mapping[str, int]
+    """cells that train together on one GPU, by classifier; 1 where not named"""
+
+    @property
+    def n_slots(self) -> int:
+        """Packs that can train at once, those on cores beside GPUs apart."""
+        return int(self.session.n_gpus / self.gpus_per_pack) if self.gpus_per_pack else self.session.n_cpus
+
+    @property
+    def n_cpu_slots(self) -> int:
+        """Packs that can train at once on cores beside GPUs."""
+        return max(self.session.n_cpus - self.n_slots, 1) if self.on_cpu else 0
+
+
+def place(
+    cells: Sequence[Cell],
+    *,
+    work: Mapping[str, cost.Work],
+    rows: pd.DataFrame,
+    how: Execution,
+    session: Session,
+    several: Mapping[Cell, int],
+) -> Placement:
+    """Place cells that wait on what a cluster has.
+
+    Parameters
+    ----------
+    work, rows : of cluster.cost.predict.
+    several : see cluster.data_parallel.devices_by_cell.
+    """
+    if how.gpus_per_pack == 0:
+        session = replace(session, n_gpus=0)
+    gpus = (how.gpus_per_pack or 1.0) if session.n_gpus else 0.0
+    mode = None if how.mode == "auto" else how.mode
+
+    def seconds_on(device: str) -> dict[str, float]:
+        costs = cost.predict(cells, work=work, rows=rows, device=device, mode=mode, rewrites=how.rewrites)
+        return {cell_id: one.seconds for cell_id, one in costs.items()}
+
+    seconds, beside = seconds_on("cuda" if gpus else "cpu"), frozenset[str]()
+    if gpus and mode is None:
+        alone, slower = [cell for cell in cells if cell not in several], seconds_on("cpu")
+        beside = on_cpus(work_of(alone, seconds, slower), session, gpus_per_pack=gpus)
+        seconds |= {cell.cell_id: slower[cell.cell_id] for cell in alone if cell.classifier in beside}
+    names = {cell.classifier for cell in cells} - beside if gpus else set()
+    together = mode is None or mode in TOGETHER
+    at_once = {name: how.cells_at_once or cost.cells_together(name, rows, mode=mode) for name in names if together}
+    return Placement(
+        session=session, gpus_per_pack=gpus, seconds=seconds, on_cpu=beside, several=several, at_once=at_once
+    )
 
 
 def work_of(cells: Sequence[Cell], on_gpu: Mapping[str, float], on_cpu: Mapping[str, float]) -> dict[str, Work]:

@@ -61,6 +61,8 @@ def test_cells_that_train_together_stay_together():
     cells = make_cells(n_seeds=32, classifiers=("fast",), strategies=("none",))
     packs = make_packs(cells, {cell.cell_id: 1.0 for cell in cells}, n_slots=2, at_once={"fast": 8})
     assert [len(pack.cells) for pack in packs] == [8] * 4
+    packs = make_packs(cells, {cell.cell_id: 1.0 for cell in cells}, n_slots=16, at_once={"fast": 8})
+    assert [len(pack.cells) for pack in packs] == [2] * 16, "no device idles so that others train 8 at once"
     alone = make_packs(cells, {cell.cell_id: 1.0 for cell in cells}, n_slots=2)
     assert min(len(pack.cells) for pack in alone) == 1
 
