@@ -14,6 +14,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # files of tests run beside each other:
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: of several workers none is to begin the longest file when all others are done."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of the real development data, which is not part of the repository."""
