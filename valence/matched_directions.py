@@ -6,11 +6,10 @@ says nothing of what the classifier uses. So directions d are drawn from the set
 meets an ellipsoid of the covariance Σ; and orthogonal to the given one, as directions of much variance are otherwise
 for the most part that one again.
 
-In the eigenvectors of Σ, restricted to what is orthogonal, with variances λᵢ the set is Σcᵢ² = 1, Σλᵢcᵢ² = v. A draw of
-normal gᵢ is moved onto it by cᵢ = gᵢ / √(1 + t(λᵢ - v)), with the one t for which Σ gᵢ²(λᵢ - v) / (1 + t(λᵢ - v)) = 0:
-the left side falls monotonically from +∞ to -∞ between the two poles. These are normal values whose precision is a
-straight line in λᵢ: of all distributions with the two sums given as expectations the one of largest entropy, here with
-both exact in each draw.
+In the eigenvectors of Σ, restricted to what is orthogonal, with variances λᵢ the set is Σcᵢ² = 1, Σλᵢcᵢ² = v. Normal cᵢ
+with the precisions 1 + t(λᵢ - v), scaled to length 1, have a density that depends on Σλᵢcᵢ² alone: among those with one
+value of it they are uniform, whatever t is. The t with Σ (λᵢ - v) / (1 + t(λᵢ - v)) = 0 puts that value near v. Of
+N_TRIED times as many draws the nearest are taken, and the last bit of the way the cᵢ of variances above v are scaled.
 """
 
 import numpy as np
@@ -18,10 +17,12 @@ import numpy as np
 from valence.brain.rows import NotPossible
 
 SUPPORT = 1e-10
-"""variance below this share of the largest is none: directions have no part there"""
+"""variance below this share of all is none: directions have no part there"""
 EDGE = 1e-6
 """a variance nearer to the least or the largest than this share of their distance is that of one direction alone"""
 N_HALVINGS = 60
+N_TRIED = 25
+"""draws for each direction that is wanted"""
 
 
 def matched_directions(
@@ -42,15 +43,8 @@ def matched_directions(
     ------
     NotPossible : where no orthogonal direction has as much variance, or as little.
     """
-    seen = covariance @ direction
-    variance = float(direction @ seen)
-    across = np.outer(direction, seen)
-    others = covariance - across - across.T + variance * np.outer(direction, direction)
-    values, vectors = np.linalg.eigh(others)
-    held = values > SUPPORT * np.trace(covariance)
-    if held.sum() < 2:
-        raise NotPossible("features vary in fewer than two orthogonal directions")
-    values, vectors = values[held], vectors[:, held]
+    variance = float(direction @ covariance @ direction)
+    values, vectors = _orthogonal(covariance, direction)
     margin = EDGE * (values[-1] - values[0])
     if not values[0] + margin < variance < values[-1] - margin:
         raise NotPossible(
@@ -58,10 +52,10 @@ def matched_directions(
             "those orthogonal to it: none matches"
         )
     away = (values - variance) / (values[-1] - values[0])
-    drawn = random.normal(size=(n, len(values)))
-    precision = 1 + _root(drawn**2, away)[:, None] * away
-    coordinates = drawn / np.sqrt(precision)
-    # near a pole the root has few digits: the two sides of Σcᵢ²(λᵢ - v) = 0 are made equal
+    drawn = random.normal(size=(N_TRIED * n, len(values))) / np.sqrt(1 + _root(away) * away)
+    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+    nearest = np.argpartition(np.abs(drawn**2 @ away), n - 1)[:n]
+    coordinates = drawn[np.sort(nearest)]
     sides = coordinates**2 * away
     over, under = sides[:, away > 0].sum(axis=1), -sides[:, away <= 0].sum(axis=1)
     coordinates[:, away > 0] *= np.sqrt(under / over)[:, None]
@@ -69,12 +63,25 @@ def matched_directions(
     return coordinates @ vectors.T
 
 
-def _root(squares: np.ndarray, away: np.ndarray) -> np.ndarray:
-    """t (n,) with Σᵢ squaresᵢ awayᵢ / (1 + t awayᵢ) = 0, of squares (n, D) > 0 and away (D,) of both signs."""
-    low, high = np.full(len(squares), -1 / away.max()), np.full(len(squares), -1 / away.min())
-    weighted = squares * away
+def _orthogonal(covariance: np.ndarray, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Variances (k,), ascending, and eigenvectors (D, k) of what is orthogonal to a direction and varies at all."""
+    seen = covariance @ direction
+    across = np.outer(direction, seen)
+    others = covariance - across - across.T + (direction @ seen) * np.outer(direction, direction)
+    values, vectors = np.linalg.eigh(others)
+    held = values > SUPPORT * np.trace(covariance)
+    if held.sum() < 2:
+        raise NotPossible("features vary in fewer than two orthogonal directions")
+    return values[held], vectors[:, held]
+
+
+def _root(away: np.ndarray) -> float:
+    """t with Σ away / (1 + t away) = 0, of away (D,) of both signs: the sum falls from +∞ to -∞ between the poles."""
+    low, high = -1 / away.max(), -1 / away.min()
     for _ in range(N_HALVINGS):
         middle = (low + high) / 2
-        above = (weighted / (1 + middle[:, None] * away)).sum(axis=1) > 0
-        low, high = np.where(above, middle, low), np.where(above, high, middle)
-    return (low + high) / 2
+        if (away / (1 + middle * away)).sum() > 0:
+            low = middle
+        else:
+            high = middle
+    return float((low + high) / 2)

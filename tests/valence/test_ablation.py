@@ -55,14 +55,20 @@ def test_random_directions_have_the_same_variance_to_within_rounding_and_are_oth
         assert np.unique(np.round(drawn, 6), axis=0).shape == (50, 60)
 
 
-def test_directions_of_equal_variance_are_uniform_on_the_sphere():
-    """Where all directions but one vary alike, that of the mean has one coordinate fixed, and the others free."""
-    covariance, direction = np.diag([3.0, 1, 1, 1, 1.5]), np.eye(5)[4]
-    drawn = matched_directions(covariance, direction, 20_000, np.random.default_rng(2))
-    np.testing.assert_allclose(drawn[:, 0] ** 2, 0.25, rtol=1e-12)
-    cosine = drawn[:, 1] / np.sqrt(0.75)  # of a uniform point of a sphere in three dimensions
-    assert stats.kstest(cosine, stats.uniform(-1, 2).cdf).pvalue > 0.01
-    assert (drawn[:, 0] > 0).mean() == pytest.approx(0.5, abs=0.02)
+@pytest.mark.parametrize("variance", [0.5, 1.15, 2.0])
+def test_directions_are_those_of_a_uniform_sphere_that_have_the_variance(variance):
+    """Against rejection: uniform directions within 2 % of the variance."""
+    rng = np.random.default_rng(2)
+    values = np.geomspace(0.05, 5, 20)
+    uniform = rng.normal(size=(1_000_000, 20))
+    uniform /= np.linalg.norm(uniform, axis=1, keepdims=True)
+    reference = uniform[np.abs(uniform**2 @ values - variance) < 0.02 * variance]
+    assert len(reference) > 2_000
+    drawn = matched_directions(np.diag([*values, variance]), np.eye(21)[20], 5_000, rng)
+    np.testing.assert_allclose(drawn[:, :20] ** 2 @ values, variance, rtol=1e-10)
+    np.testing.assert_allclose((drawn[:, :20] ** 2).mean(axis=0), (reference**2).mean(axis=0), rtol=0.12)
+    for place in (0, 10, 19):
+        assert stats.ks_2samp(drawn[:, place], reference[:, place]).pvalue > 0.001
 
 
 def test_a_direction_without_another_of_its_variance_has_a_change_and_no_z():
