@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -91,7 +92,8 @@ def build(
         replace(report, _render(rows, statistics, facts, axis=_axis(store, sweep), brain=brain).encode())
         # the stamp goes last: who is interrupted before it builds both again
         replace(statistics_path(store), parquet_bytes(_stamp(statistics, state)))
-    n_mirrored, mirror_error = _mirror(store, rows, state=state, tracking_uri=tracking_uri, say=say, again=again)
+    told_to = {"plans": list(plans.values()), "tracking_uri": tracking_uri, "say": say, "again": again}
+    n_mirrored, mirror_error = _mirror(store, sweep, rows, statistics, state=state, **told_to)
     return Views(
         statistics=statistics,
         rows=rows,
@@ -164,26 +166,11 @@ def _compare(rows: pd.DataFrame, *, family_size: int) -> pd.DataFrame:
     return compare(rows, family_size=family_size)
 
 
-def _mirror(
-    store: Store, rows: pd.DataFrame, *, state: str, tracking_uri: str | None, say: Callable[[str], None], again: bool
-) -> tuple[int, str]:
-    """Mirror rows to MLflow unless the same rows went to the same place before; runs written, and what went wrong."""
-    stamp = store.folder / "mlflow.json"
-    wanted = json.dumps({"cells": state, "tracking_uri": tracking_uri})
-    in_place = tracking_uri is not None or (store.folder / "mlflow.db").exists()
-    if not again and in_place and stamp.exists() and stamp.read_text(errors="replace") == wanted:
-        return 0, ""
-    say("MLflow: mirroring committed cells")
-    from mlflow.exceptions import MlflowException
+def _mirror(store: Store, sweep: dict, rows: pd.DataFrame, statistics: pd.DataFrame, **options: Any) -> tuple[int, str]:
+    """Mirror to MLflow; runs written, and what went wrong."""
+    from cluster.tracking_mirror import mirror
 
-    from cluster.tracking import project
-
-    try:
-        n_written = project(rows, folder=store.folder, tracking_uri=tracking_uri) if len(rows) else 0
-    except MlflowException as error:  # a mirror is never worth the table
-        return 0, str(error).splitlines()[0]
-    replace(stamp, wanted.encode())
-    return n_written, ""
+    return mirror(store, sweep, rows, statistics, **options)
 
 
 def _declared_family(sweep: dict) -> int:
