@@ -11,7 +11,8 @@ from tests.valence import faced_recordings as faced_world
 from tests.valence.scalp_cohorts import LABELS, RATED, noise, scalp_cohort
 from tests.valence.seed_v_recordings import write_features
 from valence.axis import Axis
-from valence.brain.cohort import check_cohort, load_cohort, over_subjects, scalp_channels
+from valence.brain.checks import check_cohort, scalp_channels
+from valence.brain.cohort import load_cohort, over_subjects
 from valence.brain.targets import brain_target, mean_rating
 from valence.concepts import AROUSAL
 from valence.datasets.base import Dataset, Recording
