@@ -71,6 +71,26 @@ def test_directions_are_those_of_a_uniform_sphere_that_have_the_variance(varianc
         assert stats.ks_2samp(drawn[:, place], reference[:, place]).pvalue > 0.001
 
 
+def test_directions_of_a_variance_that_uniform_ones_never_have_are_uniform_too():
+    """Three variances: the squared lengths in their spaces are Dirichlet's where they give the variance."""
+    values, sizes, variance = np.array([1.0, 2.0, 8.0]), np.array([90, 25, 12]), 5.0
+    covariance = np.diag([*np.repeat(values, sizes), variance])
+    drawn = matched_directions(covariance, np.eye(128)[127], 2_000, np.random.default_rng(3))
+    lengths = np.stack([(part**2).sum(axis=1) for part in np.split(drawn[:, :127], sizes.cumsum()[:-1], axis=1)])
+
+    def density(second):
+        third = (variance - 1 - second) / 7  # of Σ r = 1 and Σ λ r = v
+        shares = np.array([1 - second - third, second, third])
+        return np.exp(((sizes / 2 - 1) * np.log(shares)).sum()) if shares.min() > 0 else 0.0
+
+    grid = np.linspace(0, 1, 4_001)
+    weights = np.array([density(second) for second in grid])
+    mean = (grid * weights).sum() / weights.sum()
+    spread = np.sqrt(((grid - mean) ** 2 * weights).sum() / weights.sum())
+    assert lengths[1].mean() == pytest.approx(mean, rel=0.03)
+    assert lengths[1].std() == pytest.approx(spread, rel=0.08)
+
+
 def test_a_direction_without_another_of_its_variance_has_a_change_and_no_z():
     covariance = np.diag([3.0, 1, 0.5, 0])
     for direction in np.eye(4)[[0, 2, 3]]:
