@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from jobs.brain_map import Options
 
 SHOWN = ("ridge", "ridge against", "ridge of", "ridge over ceiling", "ridge partial", "largest cell", "region")
-"""analyses whose rows are printed; all are in the files"""
+"""analyses whose rows are printed; all are in the files, with the null of each p"""
+NUMBER_WIDTHS = {"value": 6, "95 %": 14, "p": 7, "the study": 9}
 
 
 def run(options: "Options") -> int:
@@ -140,17 +141,15 @@ def show(found: pd.DataFrame) -> None:
         console.print(sentence, markup=False)
 
 
-def _short(text: str, most: int = 64) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
 def _table(analysis: str, rows: pd.DataFrame) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0), title_justify="left")
     table.title = analysis
-    for name in ("protocol", "of", "value", "95 %", "p", "the study", "null"):
-        table.add_column(name, justify="left" if name in ("protocol", "of", "null") else "right", no_wrap=True)
+    for name in ("protocol", "of"):
+        table.add_column(name, no_wrap=True, min_width=12)
+    for name, width in NUMBER_WIDTHS.items():  # never shortened: a cut number is another number
+        table.add_column(name, justify="right", no_wrap=True, min_width=width)
     for row in rows.to_dict("records"):
         interval = "" if pd.isna(row["ci_low"]) else escape(f"[{row['ci_low']:+.2f}, {row['ci_high']:+.2f}]")
         values = (number(row["value"], "+.3f"), interval, number(row["p"], ".3g"), number(row["reference"], "+.3f"))
-        table.add_row(escape(row["protocol"]), escape(row["item"]), *values, escape(_short(row["null"])))
+        table.add_row(escape(row["protocol"]), escape(row["item"]), *values)
     return table

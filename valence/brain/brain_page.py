@@ -125,3 +125,7 @@ def _answer(table: pd.DataFrame) -> Iterator[str]:
             f"The strongest cell over {row['protocol']} is {row['item']}, |r| {row['value']:.2f}, "
             f"p {row['p']:.2g} as the largest of all cells."
         )
+        carried = table[(table["analysis"] == "influence") & (table["item"] == row["item"]) & table["value"].notna()]
+        for found in carried[carried["protocol"] == "subjects that carry half of r"].to_dict("records"):
+            n = int(found["value"])
+            yield f"Half of it is gone without {n} subject{'s' * (n > 1)} ({found['note']})."
