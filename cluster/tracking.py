@@ -2,9 +2,9 @@
 
 One run a cell under one parent run a classifier, all cells with the same params, tags and names of metrics, so that a
 comparison of any of them is one table. What a cell cost is logged as MLflow's own system metrics are named
-(`system/…`), from the committed row: peak memory, seconds, cells that shared the device. MLflow's sampling of a
-process is not used: it watches the process that logs, which here is the mirror, minutes or weeks after the training
-and on another machine.
+(`system/…`) from the committed row: peak memory, cells that shared the device; seconds beside them. MLflow's sampling
+of a process is not used: it watches the process that logs, which here is the mirror, minutes or weeks after the
+training and on another machine.
 """
 
 import logging
@@ -22,6 +22,9 @@ from cluster.store import METRICS
 from cluster.tracking_weights import WEIGHTS_TAG, Checkpoint, log_checkpoint
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# a server that is away for a minute is waited for; MLflow's own default is four minutes and more
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 EXPERIMENT = "saturation-grid"
 FORMAT = "2"
 """raised whenever a cell's run says other things: runs of another format are written anew"""
@@ -32,11 +35,7 @@ PARAMS = (
     *("options", "target", "axis", "lambda_", "gradient_match", "seed", "pair_id"),
 )
 TAGS = ("status", "attempts", "classifier", "strategy", "target", "device", "device_name", "mode")
-SYSTEM = {
-    "system/peak_memory_megabytes": "peak_memory_mb",
-    "system/seconds": "seconds",
-    "system/cells_at_once": "cells_at_once",
-}
+SYSTEM = {"system/peak_memory_megabytes": "peak_memory_mb", "system/cells_at_once": "cells_at_once"}
 """metric to column"""
 LONGEST_ERROR = 5000
 logger = logging.getLogger(__name__)
