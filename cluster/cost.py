@@ -74,8 +74,7 @@ def predict(
     device : cpu or cuda.
     mode, rewrites : how the cells will train; None is the fastest mode that was measured.
     """
-    keys = {(cell.recipe_hash, cell.dataset_hash) for cell in cells}
-    measured = _measured(rows, keys, work)
+    measured = _measured(rows, _data_of(cells), work)
     here = measured[measured["device"] == device] if len(measured) else measured
     name = here["device_name"].mode().iloc[0] if len(here) else ""
     wanted = pd.DataFrame([(cell.classifier, cell.strategy) for cell in cells], columns=["classifier", "strategy"])
@@ -84,14 +83,13 @@ def predict(
         {what: np.exp(_learned(measured, wanted, what)) for what in ("seconds", "memory_mb")},
         index=pd.MultiIndex.from_frame(wanted[["classifier", "strategy"]]),
     )
-    costs = {}
-    for cell in cells:
-        first = table_cost(cell.classifier, work, device=device, mode=mode, rewrites=rewrites)
-        factor = learned.loc[(cell.classifier, cell.strategy)]
-        costs[cell.cell_id] = Cost(
+    by_kind = {}
+    for (classifier, strategy), factor in learned.iterrows():
+        first = table_cost(classifier, work, device=device, mode=mode, rewrites=rewrites)
+        by_kind[classifier, strategy] = Cost(
             seconds=first.seconds * factor["seconds"], memory_mb=first.memory_mb * factor["memory_mb"]
         )
-    return costs
+    return {cell.cell_id: by_kind[cell.classifier, cell.strategy] for cell in cells}
 
 
 def table_cost(
@@ -118,6 +116,17 @@ def table_cost(
         seconds=START_SECONDS + samples * window_seconds(classifier, shape),
         memory_mb=PROCESS_MB[device] + cell_megabytes(classifier, shape),
     )
+
+
+def n_learned(cells: Sequence[Cell], rows: pd.DataFrame) -> int:
+    """How many committed rows `predict` learns from: those done, of the recipe and data of these cells."""
+    keys = _data_of(cells)
+    done = rows[rows["status"] == "done"] if len(rows) else rows
+    return sum((row.recipe_hash, row.dataset_hash) in keys for row in done.itertuples())
+
+
+def _data_of(cells: Sequence[Cell]) -> set[tuple[str, str]]:
+    return {(cell.recipe_hash, cell.dataset_hash) for cell in cells}
 
 
 def cells_together(classifier: str, rows: pd.DataFrame, *, mode: str | None = None) -> int:

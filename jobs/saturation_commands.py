@@ -1,40 +1,25 @@
 """What the main job's options do, one function each; each returns an exit code."""
 
-import math
-from collections import Counter
-
 import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
 from cluster import pipeline, tracking
-from cluster.cost import table_cost
-from cluster.data import planned_audits, planned_work
 from cluster.differences import differences
 from cluster.request import Request, chosen_preset, output_folder, resolve, store_url_of
-from cluster.session import local_slots
-from cluster.speeds import is_measured
 from cluster.store import Store
 from cluster.verdict import verdicts
 from cluster.views import Views
 from jobs.terminal import (
     Terminal,
-    audit_lines,
     baseline_table,
     console,
     duration,
-    exclusion_lines,
     mirror_trouble,
-    number,
     statistics_tables,
     summary,
 )
-from valence.classifiers import CLASSIFIERS
 from valence.errors import BadInput
-from valence.stats.power import exact_floor
-
-ALPHA = 0.05
-DEVICES = ("cpu", "cuda")
 
 
 def request_of(options) -> Request:
@@ -81,87 +66,6 @@ def show_verdict(request: Request, plan: str, views: Views) -> None:
         console.print(f"\n[bold]Verdict on {escape(one.loss)} with {one.classifier}[/]")
         for line in one.lines:
             console.print(line, markup=False)
-
-
-def show_plan(options) -> int:
-    """The grid, what is excluded and why, the power it has and what it costs."""
-    if not (math.isfinite(options.dollars_per_hour) and options.dollars_per_hour >= 0):
-        raise BadInput(
-            f"--dollars-per-hour {options.dollars_per_hour}",
-            allowed="a price of 0 or more",
-            do="give the price of an hour",
-        )
-    request = request_of(options)
-    work = planned_work(request)
-    counts = Counter(one.classifier for one in request.grid.combinations)
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("classifier", "input", "cells", "seconds a cell", "core hours", "H200 hours"):
-        table.add_column(name, justify="left" if name in ("classifier", "input") else "right")
-    for classifier, n_cells in counts.items():
-        seconds, on_gpu = (cost_of(request, classifier, work, device) for device in DEVICES)
-        figures = (str(n_cells), f"{seconds:.1f}", f"{n_cells * seconds / 3600:.2f}", f"{n_cells * on_gpu / 3600:.3f}")
-        table.add_row(classifier, CLASSIFIERS[classifier].input, *figures)
-    console.print(table)
-    _plan_facts(request)
-    for input, findings in planned_audits(request).items():
-        console.print(f"{input}, split {request.split}:")
-        for line in audit_lines(findings):
-            console.print(line)
-    _plan_cost(request, counts, work, dollars_per_hour=options.dollars_per_hour)
-    for line in exclusion_lines(request.grid.exclusions):
-        console.print(line, markup=False)
-    return 0
-
-
-def _plan_facts(request: Request) -> None:
-    from valence.stats import minimum_detectable
-
-    grid = request.grid
-    seeds = grid.seeds
-    console.print(f"\n{len(grid.combinations)} cells; targets: {', '.join(sorted(grid.targets)) or 'none'}")
-    console.print(f"seeds: {', '.join(map(str, seeds))}; split: {request.split}; preset: {request.preset.name}")
-    tested = {one.dose for one in grid.combinations if one.target == "vaxis"}
-    family = max(len(tested), 1)
-    if len(seeds) > 1:
-        alone, holm = (number(minimum_detectable(len(seeds), family_size=size), ".4f") for size in (1, family))
-        console.print(
-            f"power: {len(seeds)} paired seeds detect a difference of {alone} in balanced accuracy, {holm} after Holm "
-            f"over {family} (80 % power, two-sided .05, sd of a paired difference .010)"
-        )
-    floor = exact_floor(len(seeds))
-    if floor * family > ALPHA:
-        console.print(
-            f"note: the smallest p that {len(seeds)} seeds can reach is {floor:.3g}, times {family} comparisons: "
-            "no verdict of help or hurt is possible; add seeds"
-        )
-    if pipeline.needs_axis(request):
-        console.print(f"LLM: {request.llm.name}, {request.n_paraphrases} paraphrases a story")
-
-
-def _plan_cost(request: Request, counts: Counter, work: dict, *, dollars_per_hour: float) -> None:
-    total, on_gpu = (sum(n * cost_of(request, name, work, device) for name, n in counts.items()) for device in DEVICES)
-    cores = local_slots()
-    hours = f"{total / 3600:.2f} core hours"
-    console.print(f"time: {hours}, about {duration(total / cores)} on this machine's {cores} cores")
-    gpu_hours = on_gpu / 3600
-    console.print(f"GPU: {gpu_hours:.3f} H200 hours in the fastest mode measured; {_guessed(counts)}")
-    if dollars_per_hour:
-        console.print(f"cost: {gpu_hours * dollars_per_hour:.2f} at {dollars_per_hour:g} a GPU hour")
-    else:
-        console.print("cost: GPU hours times your price, with --dollars-per-hour")
-
-
-def cost_of(request: Request, classifier: str, work: dict, device: str) -> float:
-    """Predicted seconds of a cell, in the mode that is asked for or the fastest that was measured."""
-    how = request.execution
-    mode = None if how.mode == "auto" else how.mode
-    return table_cost(classifier, work, device=device, mode=mode, rewrites=how.rewrites).seconds
-
-
-def _guessed(counts: Counter) -> str:
-    """Which speeds are not measured ones."""
-    names = [name for name in counts if not is_measured(name, "cuda")]
-    return f"guessed: {', '.join(names)}" if names else "all measured"
 
 
 def show_status(options) -> int:

@@ -88,6 +88,12 @@ class Options:
     """show grid, exclusions, power and cost; run nothing"""
     dollars_per_hour: float = 0.0
     """price of a GPU hour, for --plan"""
+    dollars_per_core_hour: float = 0.0
+    """price of a CPU core's hour, for --plan"""
+    gpus: int | None = None
+    """GPUs that --plan reckons with; this machine's where neither --gpus nor --cores is given"""
+    cores: int | None = None
+    """CPU cores that --plan reckons with; one a GPU where not given"""
     status: bool = False
     """how far the sweep is, from its files alone"""
     why: Word = None
@@ -112,8 +118,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _work(options: Options, command: str) -> int:
     from cluster.presets import POSITIVE_CONTROL
+    from jobs import plan
     from jobs import saturation_commands as commands
 
+    plan.check_options(options)
     if options.preset == POSITIVE_CONTROL:
         from jobs import positive_control
 
@@ -126,7 +134,7 @@ def _work(options: Options, command: str) -> int:
     if options.report:
         return commands.rebuild(options)
     if options.plan:
-        return commands.show_plan(options)
+        return plan.show_plan(options)
     return commands.run(options, command=command)
 
 
