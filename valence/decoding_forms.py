@@ -7,6 +7,7 @@ few rows at a time, in cache, with the relative encodings read as a skewed view 
 of linear layers take half the digits of their inputs and weights, and sums are kept in float32.
 """
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 
@@ -18,12 +19,12 @@ from valence import emod
 from valence.errors import BadInput
 
 PRECISIONS = ("auto", "float32", "bfloat16")
-ROWS_AT_ONCE = 4
+ROWS_AT_ONCE = 2
 """sequences whose attention is computed together: what they need stays in the core's own cache"""
-FEED_ROWS = 400
+FEED_ROWS = 1600
 """tokens that pass a feed-forward network together, likewise"""
-CHANNELS_AT_ONCE = {True: 2, False: 8}
-"""channels convolved together, where tokens divide the length and where they do not"""
+CHANNELS_AT_ONCE = 4
+"""channels convolved together, likewise"""
 PADDED = 32
 """columns of a row of patches: a kernel, a 1 for the bias, zeros"""
 SMALLEST = 4096
@@ -155,20 +156,14 @@ class TokensForm:
         """Patches (n_chans, length, PADDED) of one sample to (n_chans, n_tokens, WIDTH), float32."""
         n_chans, length, _ = patches.shape
         n_tokens, weight = self.layer.n_tokens, kernel.mT.to(patches.dtype).contiguous()
-        even = length % n_tokens == 0
-        some = CHANNELS_AT_ONCE[even]
-        pooled = torch.empty(n_chans, n_tokens, emod.WIDTH)
-        for begin in range(0, n_chans, some):
-            values = functional.gelu(patches[begin : begin + some].reshape(-1, PADDED) @ weight)
-            values = values.view(-1, length, emod.WIDTH)
-            into = pooled[begin : begin + some]
-            if even:
-                torch.mean(values.unflatten(1, (n_tokens, -1)), 2, dtype=torch.float32, out=into)
-            else:  # stretches as adaptive_avg_pool has them: they may share a value
-                for token in range(n_tokens):
-                    first, last = token * length // n_tokens, -(-(token + 1) * length // n_tokens)
-                    into[:, token] = values[:, first:last].mean(1, dtype=torch.float32)
-        return pooled
+        pooled = torch.empty(n_chans, emod.WIDTH, 1, n_tokens, dtype=patches.dtype)
+        pooled = pooled.to(memory_format=torch.channels_last)
+        for begin in range(0, n_chans, CHANNELS_AT_ONCE):
+            values = functional.gelu(patches[begin : begin + CHANNELS_AT_ONCE].reshape(-1, PADDED) @ weight)
+            # pooling takes features last as they are, by the name of channels_last
+            last = values.view(-1, 1, length, emod.WIDTH).permute(0, 3, 1, 2)
+            pooled[begin : begin + CHANNELS_AT_ONCE] = functional.adaptive_avg_pool2d(last, (1, n_tokens))
+        return pooled[:, :, 0].mT.float()
 
 
 class AttentionForm:
@@ -176,7 +171,14 @@ class AttentionForm:
 
     def __init__(self, layer: emod.Attention, dtype: torch.dtype):
         self.layer, self.original = layer, layer.forward
-        self.qkv, self.project = LinearForm(layer.qkv, dtype), LinearForm(layer.project, dtype)
+        scaled = copy.deepcopy(layer.qkv)
+        width = scaled.in_features
+        with torch.no_grad():
+            for part, factor in ((0, math.log2(math.e)), (1, (width // emod.HEADS) ** -0.5)):
+                # queries and keys; powers of two are quicker than of e
+                scaled.weight[part * width : (part + 1) * width] *= factor
+                scaled.bias[part * width : (part + 1) * width] *= factor
+        self.qkv, self.project = LinearForm(scaled, dtype), LinearForm(layer.project, dtype)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         n, length, width = x.shape
@@ -187,9 +189,7 @@ class AttentionForm:
         parts = self.qkv.in_type(x.reshape(-1, width)).float().view(n, length, 3, emod.HEADS, per_head)
         sorted_by_head = x.new_empty(3, n, emod.HEADS, length, per_head).copy_(parts.permute(2, 0, 3, 1, 4))
         query, key, value = sorted_by_head.view(3, n * emod.HEADS, length, per_head)
-        # powers of two are quicker than of e; a row of ones gives the sums that they are divided by
-        query *= math.log2(math.e)
-        key *= per_head**-0.5
+        # a row of ones gives the sums that they are divided by
         value = torch.cat([value.mT, value.new_ones(n * emod.HEADS, 1, length)], 1)
         attended = torch.empty_like(value)
         self._attend(query, key, value, out=attended)
