@@ -15,7 +15,8 @@ from scipy import stats
 
 from valence.ablation import N_RANDOM, Ablation, ablate
 from valence.brain.rows import NotPossible, Row
-from valence.cell_probes import TEST, VALIDATION, class_of_clip, clip_means
+from valence.cell_probes import class_of_clip, clip_means
+from valence.kept import TEST, VALIDATION
 from valence.probes import ROUNDING, group_means, unit
 from valence.residual_probes import residual_basis, residual_components, residual_target
 

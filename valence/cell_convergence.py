@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from valence.brain.rows import NotPossible, Row, or_reason
-from valence.cell_probes import TEST, class_of_clip, class_position, clip_means
+from valence.cell_probes import class_of_clip, class_position, clip_means
 from valence.classifiers import CLASSIFIERS
 from valence.convergence import N_RANDOM, Convergence, Correlated, convergence, random_classes
+from valence.kept import TEST
 from valence.metrics import balanced_accuracy, confusion
 from valence.probes import unit
 from valence.residual_probes import N_COMPONENTS, permuted_targets, residual_basis, residual_components, residual_target

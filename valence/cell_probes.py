@@ -22,6 +22,7 @@ from valence.decodability import (
     folds_of_subjects,
 )
 from valence.gradient_split import variance_shares
+from valence.kept import TEST, VALIDATION
 from valence.probes import class_component, class_encodings, group_means
 from valence.residual_held_out import held_out_residual, residual_interval
 from valence.residual_probes import residual_encoding
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from valence.kept import Kept
     from valence.targets import Target
 
-VALIDATION, TEST = "validation", "test"
 CLASS, RESIDUAL, DECODED, LAYER, SHARES = (
     "class-PC1 encoding",
     "residual encoding",
