@@ -41,9 +41,19 @@ class Outcome:
 
 
 def run(
-    request: Request, *, tracking_uri: str | None, retry_failed: bool, partial: bool, listener: Listener
+    request: Request,
+    *,
+    tracking_uri: str | None,
+    retry_failed: bool,
+    partial: bool,
+    listener: Listener,
+    with_views: bool = True,
 ) -> Outcome:
     """Run what is not committed yet, then rebuild the views.
+
+    Parameters
+    ----------
+    with_views : False for one part of several, whose caller builds the views of all of them.
 
     Raises
     ------
@@ -83,7 +93,7 @@ def run(
         store.compact()
         complete = not {cell.cell_id for cell in cells} - store.committed()
         built = None
-        if complete or partial:
+        if with_views and (complete or partial):
             built = views.build(store, plan=name, tracking_uri=tracking_uri, partial=partial, say=listener.stage)
     return Outcome(
         plan=name,

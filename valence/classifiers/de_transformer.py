@@ -4,13 +4,17 @@ Input: standardised DE features (batch, n_chans, n_seconds, n_bands). A token is
 embedded; attention runs along channels, then along seconds. The mean over tokens is the features.
 """
 
+from functools import partial
+
 import torch
 from torch import nn
 
 from valence.classifiers import CLASSIFIERS, Classifier
 from valence.signal import SignalSpec
 
-WIDTH, HEADS, DEPTH = 64, 4, 2
+WIDTH, HEADS = 64, 4
+DEPTHS = {"de_transformer": 2, "de_transformer_depth4": 4}
+"""axial blocks by name"""
 DROPOUT = 0.25
 
 
@@ -46,14 +50,14 @@ class AxialBlock(nn.Module):
 
 
 class AxialTransformer(nn.Module):
-    """Two axial blocks of width 64; channels and seconds have embeddings of their own."""
+    """Axial blocks of width 64; channels and seconds have embeddings of their own."""
 
-    def __init__(self, spec: SignalSpec):
+    def __init__(self, spec: SignalSpec, depth: int):
         super().__init__()
         self.embed = nn.Linear(spec.n_bands, WIDTH)
         self.channels = nn.Parameter(0.02 * torch.randn(spec.n_chans, 1, WIDTH))
         self.seconds = nn.Parameter(0.02 * torch.randn(spec.n_times, WIDTH))
-        self.blocks = nn.Sequential(*(AxialBlock() for _ in range(DEPTH)))
+        self.blocks = nn.Sequential(*(AxialBlock() for _ in range(depth)))
         self.norm = nn.LayerNorm(WIDTH)
         self.final_layer = nn.Linear(WIDTH, spec.n_outputs)
 
@@ -63,8 +67,15 @@ class AxialTransformer(nn.Module):
         return self.final_layer(self.norm(tokens.mean((1, 2))))
 
 
-CLASSIFIERS.add(
-    "de_transformer",
-    Classifier(name="de_transformer", family="de", input="de", group="extra", build=AxialTransformer),
-    source=__name__,
-)
+for name, depth in DEPTHS.items():
+    CLASSIFIERS.add(
+        name,
+        Classifier(
+            name=name,
+            family="de",
+            input="de",
+            group="extra" if depth == 2 else "variant",
+            build=partial(AxialTransformer, depth=depth),
+        ),
+        source=__name__,
+    )
