@@ -65,7 +65,7 @@ def mixed_model(
     if np.linalg.matrix_rank(design[told]) < design.shape[1]:
         raise BadInput(
             f"random terms {', '.join(random)} in a table of {' x '.join(map(str, table.shape))} {' x '.join(FACTORS)}",
-            allowed="terms that the table can tell apart: of factors with two levels or more, and a residual beside them",
+            allowed="terms that the table can tell apart: factors with two levels or more, and a residual beside them",
             do="leave out terms of factors with one level, or with all factors at once",
         )
     theta = _reml(squares[told], df[told], design[told])

@@ -25,9 +25,7 @@ def drawn(random, shape, deltas=0.0, **sds):
 
 def by_statsmodels(table, terms=("classifier", "subject", "seed")):
     """The same by MixedLM: one group, crossed variance components."""
-    index = pd.MultiIndex.from_product(
-        [range(n) for n in table.shape], names=["strategy", "classifier", "seed", "subject"]
-    )
+    index = pd.MultiIndex.from_product([range(n) for n in table.shape], names=FACTORS)
     data = pd.DataFrame({"delta": 100 * table.ravel()}, index=index).reset_index()
     parts = {name: f"0 + C({name})" for name in terms}
     fit = MixedLM.from_formula(
