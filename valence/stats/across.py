@@ -82,7 +82,8 @@ def across_classifiers(differences: np.ndarray, baselines: np.ndarray, *, seed: 
     x = (own.sum(axis=1, keepdims=True) - own) / (n_seeds - 1)
     slope, margin = _slope(x, y)
     orders = _orders(n_classifiers, seed)
-    points = np.linspace(*np.quantile(x.mean(axis=1), [0.1, 0.9]), N_POINTS)
+    low, high = np.quantile(x.mean(axis=1), [0.1, 0.9])
+    points = np.linspace(low, high, N_POINTS)
     hinge = _hinges(x, points)
     gained = _explained(hinge, y, np.arange(n_classifiers)[None])[0]
     best = int(gained.argmax())
