@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from mne.stats import fdr_correction
 from statsmodels.stats.multitest import multipletests
 
 from valence.stats.multiplicity import benjamini_hochberg, holm
@@ -14,6 +15,10 @@ def test_same_as_statsmodels(ours, method):
     random = np.random.default_rng(0)
     for p in (P, P[:1], np.full(4, 0.3), *(random.uniform(size=25) ** 3 for _ in range(20))):
         np.testing.assert_allclose(ours(p), multipletests(p, method=method)[1], rtol=1e-12)
+
+
+def test_benjamini_hochberg_is_mnes():
+    np.testing.assert_allclose(benjamini_hochberg(P), fdr_correction(P, alpha=0.05)[1], rtol=1e-12)
 
 
 @pytest.mark.parametrize("ours", [holm, benjamini_hochberg])
