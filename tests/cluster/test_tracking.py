@@ -62,6 +62,8 @@ def test_cells_make_one_table(mirrored):
     assert {frozenset(run.data.params) for run in cells} == {frozenset(PARAMS)}
     own = {*TAGS, "cell_id", "level", "format", "error", "mlflow.parentRunId", "mlflow.runName"}
     assert {frozenset(run.data.tags) for run in cells} == {frozenset(own)}
+    assert own >= {"status", "attempts", "classifier", "strategy", "target", "device", "device_name", "mode"}
+    assert set(PARAMS) >= {"dataset", "split", "classifier", "recipe", "strategy", "target", "axis", "lambda_", "seed"}
     whole = {*METRICS, "windows", "seconds", "system/peak_memory_megabytes", "system/cells_at_once"}
     assert {name for run in cells for name in run.data.metrics} == whole
     row = mirrored.rows().set_index("seed").loc[0]

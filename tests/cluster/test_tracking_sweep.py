@@ -95,6 +95,14 @@ def test_what_has_changed_is_replaced_and_nothing_else(store):
     assert artifacts(store, run)["brain/brain.html"].stat().st_ino == after["brain/brain.html"].stat().st_ino
 
 
+def test_weights_that_are_kept_later_are_found(store):
+    build(store)
+    cell_id = sorted(store.committed())[0]
+    assert store.files.put_if_absent(f"trained/{cell_id}.safetensors", weights_bytes({"w": torch.ones(2)}))
+    assert build(store).n_mirrored == 1
+    assert build(store).n_mirrored == 0
+
+
 def test_a_mirror_that_was_killed_between_its_files_is_completed(store, monkeypatch):
     logged = MlflowClient.log_artifact
     n_left = [2]
