@@ -18,7 +18,8 @@ PACKS_PER_SLOT = 4
 STAGES = 8
 """parts that treatments are cut into by importance: within one of them the longest cells go first"""
 EARLY = 0.5
-"""a cell that takes more than this part of what is left for a slot at its stage goes into the one before"""
+"""a cell (a group of those that train together) that takes more than this part of what is left for a slot at its stage
+goes into the one before"""
 
 ROUNDING = 1e-9
 """of sums of seconds"""
@@ -56,9 +57,10 @@ def make_packs(
     left = math.fsum(seconds[cell.cell_id] for cell in cells)
     fair = left / n_slots
     packs: list[Pack] = []
-    for stage in _stages(cells, seconds, n_slots):
+    together = at_once or {}
+    for stage in _stages(cells, seconds, n_slots, together):
         for members in _alike(stage, seconds):
-            least = (at_once or {}).get(members[0].classifier, 1)
+            least = together.get(members[0].classifier, 1)
             while members:
                 budget = min(TARGET_SECONDS, left / (n_slots * PACKS_PER_SLOT))
                 n_cells = _fitting(members, seconds, budget=budget, fair=fair, least=least)
@@ -77,28 +79,52 @@ def waves(cells: Sequence[Cell]) -> list[list[Cell]]:
     return [found[level] for level in sorted(found)]
 
 
-def _stages(cells: Sequence[Cell], seconds: Mapping[str, float], n_slots: int) -> list[list[Cell]]:
-    """Baselines, which never wait behind treatments, then treatments; cells too long for the end stand earlier."""
+def _stages(
+    cells: Sequence[Cell], seconds: Mapping[str, float], n_slots: int, at_once: Mapping[str, int]
+) -> list[list[Cell]]:
+    """Baselines, which never wait behind treatments, then treatments; groups too long for the end stand earlier."""
+
+    def work(groups: Sequence[Sequence[Cell]]) -> float:
+        return math.fsum(seconds[cell.cell_id] for group in groups for cell in group)
+
     baselines = [cell for cell in cells if cell.strategy == "none"]
-    treated = [cell for cell in cells if cell.strategy != "none"]
+    treated = _groups([cell for cell in cells if cell.strategy != "none"], at_once)
     size = max(math.ceil(len(treated) / STAGES), 1)
     stages = [treated[begin : begin + size] for begin in range(0, len(treated), size)]
     left = 0.0
     for index in range(len(stages) - 1, 0, -1):
-        left += math.fsum(seconds[cell.cell_id] for cell in stages[index])
+        left += work(stages[index])
         most = EARLY * left / n_slots
-        long = [cell for cell in stages[index] if seconds[cell.cell_id] > most]
-        left -= math.fsum(seconds[cell.cell_id] for cell in long)
+        long = [group for group in stages[index] if work([group]) > most]
+        left -= work(long)
         stages[index - 1] = stages[index - 1] + long
-        stages[index] = [cell for cell in stages[index] if seconds[cell.cell_id] <= most]
-    return [baselines, *stages]
+        stages[index] = [group for group in stages[index] if work([group]) <= most]
+    return [baselines, *([cell for group in stage for cell in group] for stage in stages)]
+
+
+def _groups(cells: Sequence[Cell], at_once: Mapping[str, int]) -> list[list[Cell]]:
+    """Cells that can train together, in the order of the first of each group."""
+    groups: list[list[Cell]] = []
+    unfilled: dict[tuple, list[Cell]] = {}
+    for cell in cells:
+        group = unfilled.get(_kind(cell))
+        if group is None:
+            groups.append(group := unfilled.setdefault(_kind(cell), []))
+        group.append(cell)
+        if len(group) >= at_once.get(cell.classifier, 1):
+            del unfilled[_kind(cell)]
+    return groups
+
+
+def _kind(cell: Cell) -> tuple:
+    return cell.classifier, cell.recipe_hash, cell.dataset_hash
 
 
 def _alike(cells: Sequence[Cell], seconds: Mapping[str, float]) -> list[list[Cell]]:
     """Cells by classifier, recipe and data set, those with the longest cell first."""
     found: dict[tuple, list[Cell]] = {}
     for cell in cells:
-        found.setdefault((cell.classifier, cell.recipe_hash, cell.dataset_hash), []).append(cell)
+        found.setdefault(_kind(cell), []).append(cell)
     return sorted(found.values(), key=lambda members: -max(seconds[cell.cell_id] for cell in members))
 
 
