@@ -84,6 +84,15 @@ def test_cells_of_other_samples_are_refused_with_both_sets_named(tmp_path):
     assert len(read_kept(tmp_path, same_samples=False)) == 2
 
 
+@pytest.mark.parametrize("name", ["clips", "labels"])
+def test_cells_that_call_the_same_samples_by_other_clips_or_classes_are_refused(tmp_path, name):
+    first, second = planted(2, n_samples=(36, 72))
+    write_kept(tmp_path, first)
+    write_kept(tmp_path, replace(second, **{name: (getattr(second, name) + 1) % 9}))
+    with pytest.raises(BadInput, match="2 different sets"):
+        read_kept(tmp_path)
+
+
 def test_another_order_of_the_same_samples_is_refused(tmp_path):
     first, second = planted(2, n_samples=(36, 72))
     order = np.r_[np.arange(36), 36 + np.arange(72)[::-1]]
