@@ -18,6 +18,8 @@ from tests.memory import peak_mib
 from tests.valence.synthetic_rows import cell
 from valence.stats import compare
 from valence.stats.many import bootstrap_means_of, sign_flips, two_way_intervals
+from valence.stats.mixed import NETWORKS, mixed_model
+from valence.stats.sequential import Looks, decide, seen
 
 LEVELS = [0.025, 0.975]
 
@@ -67,6 +69,10 @@ def by_scipy(table: np.ndarray, *, n_draws: int) -> np.ndarray:
     return np.array([drawn.confidence_interval.low, drawn.confidence_interval.high])
 
 
+def _looks(n_seeds: int) -> tuple[int, ...]:
+    return tuple(sorted({max(2, n_seeds * quarter // 4) for quarter in (1, 2, 3, 4)}))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     sizes = {"strategies": 25, "classifiers": 36, "draws": 10_000, "seeds": 10, "subjects": 23, "sample": 20}
@@ -84,6 +90,13 @@ def main() -> None:
     started = time.perf_counter()
     compare(rows, n_bootstrap=options.draws, family_size=options.strategies)
     whole = time.perf_counter() - started
+    started = time.perf_counter()
+    block = (accuracies[:, 1:] - accuracies[:, :1]).swapaxes(0, 1)
+    mixed_model(block, random=NETWORKS)
+    mixed = time.perf_counter() - started
+    started = time.perf_counter()
+    decide(seen(block.swapaxes(0, 1), looks := Looks(n_seeds=_looks(options.seeds))), looks)
+    sequential = time.perf_counter() - started
     sample = tables[np.random.default_rng(0).integers(len(tables), size=options.sample)]
     by_scipy(sample[0], n_draws=10)  # imports
     started = time.perf_counter()
@@ -96,6 +109,8 @@ def main() -> None:
     print(f"{'two_way_intervals, all at once':42} {intervals:9.2f} {peer / intervals:12.1f}")
     print(f"{'sign_flips, all at once':42} {flips:9.2f}")
     print(f"{'compare, from rows to verdicts':42} {whole:9.2f} {peer / whole:12.1f}")
+    print(f"{'mixed model with seven random terms':42} {mixed:9.2f}")
+    print(f"{'sequential decisions':42} {sequential:9.2f}")
     widths = np.diff(theirs, axis=1)
     print(
         f"largest difference of a percentile, in widths of the interval: {np.abs((ours - theirs) / widths).max():.3f}"

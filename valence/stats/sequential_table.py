@@ -27,7 +27,7 @@ COLUMNS = (
 )
 
 
-def sequential(
+def sequential_decisions(
     rows: pd.DataFrame, *, seeds: Sequence[int], looks: Looks | None = None, family_size: int | None = None
 ) -> pd.DataFrame:
     """Decision of every comparison that the rows allow; see `valence.stats.sequential`.
@@ -154,7 +154,7 @@ def cells_to_add(rows: pd.DataFrame, decisions: pd.DataFrame, *, seeds: Sequence
 
     Parameters
     ----------
-    rows : those that `sequential` made the decisions from.
+    rows : those that `sequential_decisions` made the decisions from.
     seeds : as it was given them.
 
     Returns

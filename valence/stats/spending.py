@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 from valence.errors import BadInput
 
@@ -56,7 +56,7 @@ def nominal_levels(
     before = 0.0
     for look, (now, increment) in enumerate(zip(times, spent)):
         bound = _bound(nodes, weights, before, now, increment, sides)
-        levels[look] = sides * stats.norm.sf(bound)
+        levels[look] = sides * special.ndtr(-bound)
         nodes, weights = _carried_on(nodes, weights, before, now, bound, sides)
         before = now
     levels.setflags(write=False)
@@ -68,9 +68,9 @@ def _bound(nodes: np.ndarray, weights: np.ndarray, before: float, now: float, in
     step, mean = np.sqrt((now - before) / now), nodes * np.sqrt(before / now)
 
     def too_often(bound: float) -> float:
-        crossing = stats.norm.sf((bound - mean) / step)
+        crossing = special.ndtr((mean - bound) / step)
         if sides == 2:
-            crossing = crossing + stats.norm.cdf((-bound - mean) / step)
+            crossing = crossing + special.ndtr((-bound - mean) / step)
         return float(np.log(max(weights @ crossing, 1e-300)) - np.log(max(increment, 1e-300)))
 
     return float(optimize.brentq(too_often, 0.0 if sides == 2 else -5.0, 36.0, xtol=1e-10))
@@ -82,11 +82,16 @@ def _carried_on(
     """Nodes over the values that go on, and their probabilities."""
     low, high = (-bound if sides == 2 else LOWEST), bound
     low, high = max(low, LOWEST), min(high, -LOWEST)
-    unit, share = np.polynomial.legendre.leggauss(N_NODES)
+    unit, share = _legendre(N_NODES)
     there = (high + low) / 2 + (high - low) / 2 * unit
     step, mean = np.sqrt((now - before) / now), nodes * np.sqrt(before / now)
-    density = stats.norm.pdf((there[:, None] - mean) / step) / step @ weights
+    density = np.exp(-(((there[:, None] - mean) / step) ** 2) / 2) @ weights / step / np.sqrt(2 * np.pi)
     return there, density * share * (high - low) / 2
+
+
+@lru_cache(maxsize=1)
+def _legendre(n: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.polynomial.legendre.leggauss(n)
 
 
 def sequential_p(

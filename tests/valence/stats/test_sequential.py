@@ -14,7 +14,7 @@ from valence.stats.sequential import (
     seeds_expected,
     seen,
 )
-from valence.stats.spending import SPENDING
+from valence.stats.spending import SPENDING, nominal_levels
 
 N = 2000
 FULL = Looks(n_seeds=(20,), futility=0.0)
@@ -86,6 +86,19 @@ def test_a_single_look_is_the_fixed_sample_test():
     clear = np.abs(np.maximum(lower, upper) - 0.05) > 1e-3
     same = (np.maximum(lower, upper) < 0.05) & ~effects(decided)
     np.testing.assert_array_equal((decided.decision == "equivalent")[clear], same[clear])
+
+
+@pytest.mark.parametrize("delta", [0.0, 0.008])
+def test_repeated_intervals_cover_at_whichever_look_one_stops(delta):
+    tables = sweeps(np.random.default_rng(9), N, [delta], n_subjects=4, noise=0.0)
+    looks = Looks()
+    what = seen(tables, looks)
+    decided = decide(what, looks)
+    assert len(set(decided.look.ravel())) > 2
+    at = np.arange(N), 0, decided.look[:, 0]
+    levels = nominal_levels(looks.fractions, 0.05)[decided.look[:, 0]]
+    margin = stats.t.isf(levels / 2, what.df[at]) * what.error[at]
+    assert (np.abs(what.mean[at] - delta) <= margin).mean() >= stats.binom.ppf(0.001, N, 0.95) / N
 
 
 def test_holm_of_families_is_statsmodels():

@@ -10,7 +10,7 @@ from tests.valence.synthetic_rows import results_table
 from valence.errors import BadInput
 from valence.stats.paired import two_way_variance
 from valence.stats.sequential import Looks
-from valence.stats.sequential_table import cells_to_add, sequential
+from valence.stats.sequential_table import cells_to_add, sequential_decisions
 from valence.stats.spending import nominal_levels
 
 SEEDS = list(range(20))
@@ -32,7 +32,7 @@ def first(rows, n):
 
 
 def test_effects_stop_early_and_nulls_as_equivalent(full):
-    table = sequential(full, seeds=SEEDS, family_size=25)
+    table = sequential_decisions(full, seeds=SEEDS, family_size=25)
     key = {"target": "vaxis", "comparison": "baseline"}
     hurts, null = one(table, strategy="rsa", **key), one(table, strategy="aux_mse", **key)
     assert (hurts["decision"], one(table, strategy="kd_prototypes", **key)["decision"]) == ("hurts", "helps")
@@ -45,7 +45,7 @@ def test_effects_stop_early_and_nulls_as_equivalent(full):
 
 def test_numbers_of_the_first_look_are_those_by_hand(full):
     [row] = (
-        sequential(first(full, 7), seeds=SEEDS)
+        sequential_decisions(first(full, 7), seeds=SEEDS)
         .query("strategy == 'aux_mse' and target == 'vaxis' and comparison == 'baseline'")
         .to_dict("records")
     )
@@ -61,8 +61,8 @@ def test_numbers_of_the_first_look_are_those_by_hand(full):
 
 
 def test_a_decision_does_not_change_when_later_cells_come(full):
-    early = sequential(first(full, 10), seeds=SEEDS)
-    late = sequential(full, seeds=SEEDS)
+    early = sequential_decisions(first(full, 10), seeds=SEEDS)
+    late = sequential_decisions(full, seeds=SEEDS)
     stopped = early["decision"] != "go on"
     assert stopped.any()
     assert not stopped.all()
@@ -73,7 +73,7 @@ def test_a_decision_does_not_change_when_later_cells_come(full):
 
 def test_cells_to_add_are_what_goes_on_its_controls_and_its_baseline(full):
     rows = first(full, 5)
-    table = sequential(rows, seeds=SEEDS)
+    table = sequential_decisions(rows, seeds=SEEDS)
     assert set(table["decision"]) >= {"go on"}
     cells = cells_to_add(rows, table, seeds=SEEDS)
     assert set(cells["seed"]) == {5, 6, 7, 8, 9}
@@ -82,7 +82,7 @@ def test_cells_to_add_are_what_goes_on_its_controls_and_its_baseline(full):
     only = cells_to_add(rows, stopped.assign(decision=stopped["decision"].replace("hurts", "go on")), seeds=SEEDS)
     assert set(only["strategy"]) == {"none", "rsa"}
     grown = pd.concat([rows, full.merge(only[["strategy", "target", "seed"]])])
-    again = sequential(grown, seeds=SEEDS)
+    again = sequential_decisions(grown, seeds=SEEDS)
     assert set(again.loc[again["strategy"] != "rsa", "n_seeds"]) == {5}
     content = stopped.assign(decision=np.where(stopped["comparison"] == "content", "go on", "futile"), seeds_more=5)
     needed = cells_to_add(rows, content, seeds=SEEDS)
@@ -92,20 +92,25 @@ def test_cells_to_add_are_what_goes_on_its_controls_and_its_baseline(full):
 
 def test_failed_cells_are_asked_for_and_not_paired():
     rows = sweep(5, failures={("EEGNet", "rsa", "vaxis", 2): "boom"})
-    row = one(sequential(rows, seeds=SEEDS), strategy="rsa", target="vaxis", comparison="baseline")
+    row = one(sequential_decisions(rows, seeds=SEEDS), strategy="rsa", target="vaxis", comparison="baseline")
     assert (row["n_seeds"], row["n_seeds_asked"]) == (4, 5)
     every = {("EEGNet", "rsa", "vaxis", seed): "boom" for seed in SEEDS}
-    row = one(sequential(sweep(20, failures=every), seeds=SEEDS), strategy="rsa", target="vaxis", comparison="baseline")
+    row = one(
+        sequential_decisions(sweep(20, failures=every), seeds=SEEDS),
+        strategy="rsa",
+        target="vaxis",
+        comparison="baseline",
+    )
     assert (row["decision"], row["n_seeds"]) == ("undecided", 0)
     assert np.isnan(row["delta"])
     assert np.isnan(row["p_sequential"])
 
 
 def test_too_few_subjects_or_seeds_say_so():
-    few = sequential(sweep(10, n_subjects=3), seeds=SEEDS)
+    few = sequential_decisions(sweep(10, n_subjects=3), seeds=SEEDS)
     assert set(few["decision"]) == {"futile"}
     assert (few["seeds_more"] == 0).all()
-    none = sequential(sweep(3), seeds=SEEDS)
+    none = sequential_decisions(sweep(3), seeds=SEEDS)
     assert set(none["decision"]) == {"go on"}
     assert set(none["seeds_more"]) == {2}
     assert none["seeds_expected"].isna().all()
@@ -115,7 +120,7 @@ def test_too_few_subjects_or_seeds_say_so():
 @pytest.mark.parametrize("seeds", [[1, 2, 3], [*range(19), 3]])
 def test_seeds_that_do_not_fit_the_looks_are_refused(full, seeds):
     with pytest.raises(BadInput, match="for looks after"):
-        sequential(full, seeds=seeds)
+        sequential_decisions(full, seeds=seeds)
 
 
 @pytest.mark.parametrize("fields", [{"n_seeds": (10, 5)}, {"n_seeds": (1, 5)}, {"futility": 1.0}, {"alpha": 0.7}])
