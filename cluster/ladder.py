@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from cluster import pipeline, presets, views
-from cluster.grid import Combination, Grid
+from cluster.grid import NO_TARGET, Combination, Grid
 from cluster.listener import Listener
 from cluster.request import Request, resolve
 from cluster.session import ray_session
@@ -74,7 +74,7 @@ def request_of(rung: Rung, seeds: Sequence[int], words: Mapping[str, Any]) -> Re
         description=rung.step.note,
         classifiers=(rung.classifier,),
         strategies=(rung.strategy,),
-        targets=() if rung.target == "none" else (rung.target,),
+        targets=() if rung.target == NO_TARGET else (rung.target,),
         recipes={"windows": unused, "de": unused} | {input: rung.recipe},
     )
     request = resolve(preset=preset, seeds=",".join(map(str, seeds)), keep=True, **words)
@@ -84,9 +84,10 @@ def request_of(rung: Rung, seeds: Sequence[int], words: Mapping[str, Any]) -> Re
 def _own(grid: Grid, rung: Rung) -> Grid:
     """A grid without the baselines that it would be compared with: here they are steps of their own."""
     [dose] = doses_of(rung.strategy)
+    target = NO_TARGET if rung.target == NO_TARGET else canonical_target(rung.target)
     wanted: dict[Combination, None] = {}
     for one in grid.combinations:
-        if one.dose == dose and one.target in (rung.target, canonical_target(rung.target)):
+        if one.dose == dose and one.target == target:
             link: Combination | None = one
             while link is not None:
                 wanted[link] = None
