@@ -85,7 +85,7 @@ class Options:
     verdict: bool = False
     """judge the strategies named: beside them run their twins, a control of the machinery and reference losses"""
     plan: bool = False
-    """show grid, exclusions, power and cost; run nothing"""
+    """show grid, exclusions, power, hours, wall time, cost and disk of what is not committed; run nothing"""
     dollars_per_hour: float = 0.0
     """price of a GPU hour, for --plan"""
     dollars_per_core_hour: float = 0.0
