@@ -14,7 +14,7 @@ from valence.errors import BadInput
 from valence.stats.arms import ARM, BLOCK, NO_TARGET, arms, block_name, checked, matched_baselines
 from valence.stats.contrasts import CONFIRMATORY, Contrast, contrasts
 from valence.stats.paired import MIN_TEST_SUBJECTS, pair, two_way_variance
-from valence.stats.sequential import FUTILE, GO_ON, UNDECIDED, Decided, Looks, Seen, decide, seeds_expected
+from valence.stats.sequential import FUTILE, GO_ON, UNDECIDED, Decided, Looks, Seen, careful_df, decide, seeds_expected
 from valence.stats.spending import nominal_levels
 from valence.stats.verdict import SCOPE
 
@@ -98,7 +98,8 @@ def _looked(compared: Iterator[Contrast], seeds: list[int], looks: Looks) -> Ite
             n_paired, n_subjects = paired.n_seeds, paired.n_subjects
             if n_paired >= 2 and n_subjects >= MIN_TEST_SUBJECTS:
                 variance = two_way_variance(paired.table)
-                fields = (variance.rows * n_paired, variance.rows, variance.columns, variance.df)
+                df = float(careful_df(variance.df, variance.columns, n_subjects))
+                fields = (variance.rows * n_paired, variance.rows, variance.columns, df)
                 what[:, look] = (paired.table.mean(), *fields)
         yield {
             **contrast.key._asdict(),

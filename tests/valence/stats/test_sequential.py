@@ -37,6 +37,12 @@ def test_family_wise_error_of_ten_nulls_is_kept_over_four_looks(spending, world)
     assert effects(decide(seen(tables, looks), looks)).any(axis=1).mean() <= at_most(0.05, N)
 
 
+def test_family_wise_error_of_25_nulls_is_kept_where_eight_subjects_dominate():
+    tables = sweeps(np.random.default_rng(1), N, np.zeros(25), n_subjects=8, subjects=0.02)
+    for looks in (Looks(), FULL):
+        assert 0.01 < effects(decide(seen(tables, looks), looks)).any(axis=1).mean() <= 0.05
+
+
 def test_testing_at_every_look_without_spending_would_not_keep_it():
     """The same simulation shows the error that spending prevents."""
     tables = sweeps(np.random.default_rng(2), N, np.zeros(1), n_subjects=4, noise=0.0)
