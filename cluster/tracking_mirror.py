@@ -53,7 +53,9 @@ def mirror(
         checkpoints = checkpoints_of(store, plans, rows)
         n_written = project(rows, folder=store.folder, tracking_uri=tracking_uri, checkpoints=checkpoints)
         project_sweep(store, sweep, rows, statistics, files, tracking_uri=tracking_uri)
-    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:  # of a server, a disk, a missing driver
+    except ImportError as error:
+        return 0, f"{error}: the database's driver is missing; of PostgreSQL it is installed with `psycopg[binary]`"
+    except (MlflowException, SQLAlchemyError, OSError) as error:  # of a server, a database, a disk
         return 0, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
     replace(stamp, wanted.encode())
     return n_written, ""

@@ -5,6 +5,7 @@ is a description, and nothing that is downloaded from a server runs code. `valen
 weights into a classifier built here.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -59,12 +60,13 @@ def checkpoints_of(store: Store, plans: Iterable[dict], rows: pd.DataFrame) -> d
 
 
 def _specs_of_conversions(folder: Path) -> dict[str, SignalSpec]:
-    """By content hash, what the conversions in a folder hold."""
+    """By content hash, what the conversions in a folder hold; a damaged one counts as absent."""
     found = {}
     for path in sorted(folder.glob(f"*/{MANIFEST}")):
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        spec = manifest["spec"]
-        found[manifest["hash"]] = SignalSpec(**spec | {"ch_names": tuple(spec["ch_names"])})
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+            spec = manifest["spec"]
+            found[manifest["hash"]] = SignalSpec(**spec | {"ch_names": tuple(spec["ch_names"])})
     return found
 
 
