@@ -52,6 +52,8 @@ def read_npy(path: Path, *, sfreq: float, ch_names: Sequence[str]) -> Recorded:
     """An array of µV, (n_chans, n_times) or (n_sections, n_chans, n_times). Raises BadInput."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            raise ValueError("an archive of arrays")
     except (OSError, ValueError, EOFError) as error:
         raise BadInput(
             f"{path}: {error}", allowed="a .npy file of plain numbers", do="write it by numpy.save"

@@ -18,6 +18,7 @@ from tests.valence.exported_ensembles import (
     trained_on,
     trained_on_bands,
 )
+from tests.valence.faced_recordings import set_header
 from tests.valence.malformed_pickles import build
 from valence.errors import BadInput
 from valence.exported import export_ensemble, load_ensemble
@@ -37,6 +38,10 @@ NAMES = ("EEGNet", "ShallowFBCSPNet")
 def decoder_of(about, tmp_path, names=NAMES):
     made = members(names, about, (1.0,) * len(names))
     return load_ensemble(export_ensemble(tmp_path / "ensemble", made, about), precision="float32"), made
+
+
+def replace_unit(signal: BdfSignal, x_uv: np.ndarray) -> BdfSignal:
+    return BdfSignal(x_uv, 250, label=signal.label, physical_dimension="uV", physical_range=(-1e3, 1e3))
 
 
 def recorded(x: np.ndarray, sfreq: float = 250.0, ch_names=FACED.ch_names) -> Recorded:
@@ -74,6 +79,7 @@ def test_a_stream_differs_from_training_by_its_windows_ends_alone(tmp_path):
     expected = cut_windows(clips[0], sfreq=250.0, recipe=RECIPE)
     off = np.abs(np.array(got) - expected) / expected.std()
     assert off[..., :-10].mean() < 0.005
+    assert off[1:, :, :10].mean() < 0.005, "what came before a window is known"
     assert off[..., -10:].mean() > off[..., :-10].mean()
 
 
@@ -155,6 +161,10 @@ def test_channels_go_by_name_and_units_by_the_header(tmp_path, caplog):
     found = [each.probabilities for each in decode(decoder, read_recording(tmp_path / "data.bdf"))]
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert "by name" in caplog.text
+    in_uv = [replace_unit(each, clip[at]) for each, at in zip(signals, order)]
+    Bdf(in_uv, data_record_duration=1).write(tmp_path / "lost.bdf")
+    set_header(tmp_path / "lost.bdf", "unit", ["?V"] * 32)  # as FACED's own files have lost their µ
+    np.testing.assert_allclose(read_bdf(tmp_path / "lost.bdf").sections[0], clip[order], atol=1e-3)
     np.save(tmp_path / "x.npy", clip[order])
     names = [FACED.ch_names[at] for at in order]
     again = read_recording(tmp_path / "x.npy", sfreq=250, ch_names=names)
@@ -253,6 +263,12 @@ def test_files_of_strangers_run_nothing(tmp_path):
     np.save(tmp_path / "x.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(BadInput, match="plain numbers"):
         read_npy(tmp_path / "x.npy", sfreq=250, ch_names=FACED.ch_names)
+    (tmp_path / "p.npy").write_bytes(build(mark))
+    with (tmp_path / "a.npy").open("wb") as file:
+        np.savez(file, x=np.zeros(3))
+    for name in ("p.npy", "a.npy"):
+        with pytest.raises(BadInput, match="plain numbers"):
+            read_npy(tmp_path / name, sfreq=250, ch_names=FACED.ch_names)
     assert not mark.exists()
     for name in ("x.npy", "x.mat"):
         with pytest.raises(BadInput, match=name):
