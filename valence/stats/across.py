@@ -55,8 +55,9 @@ class AcrossClassifiers:
 
     @property
     def finding(self) -> str:
-        """In words; "saturates" asks for both tests and a better fit than a line in 95 of 100 samples."""
-        if min(self.p, self.p_change) >= 0.05:
+        """In words: nothing without a slope; "saturates" asks for both tests, and a better fit than a line in 95 of 100
+        samples."""
+        if self.p >= 0.05:
             return "no trend"
         if self.slope > 0:
             return "grows"

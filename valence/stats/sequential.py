@@ -15,7 +15,8 @@ against 20 seeds for all: "obrien_fleming" saves 31 % of the cells and finds 20.
 seeds, noise or subjects dominate and with exponential seeds, nowhere above that of 20 seeds at once (.02 to .04).
 
 p is that of a t with the two-way variance, read at Satterthwaite's degrees of freedom or fewer (`careful_df`; the
-significance-level approach of Jennison & Turnbull 2000, section 3.8): the exact sign-flip cannot give the small levels of early looks.
+significance-level approach of Jennison & Turnbull 2000, section 3.8): the exact sign-flip cannot give the small levels
+of early looks.
 """
 
 from dataclasses import dataclass
