@@ -112,7 +112,7 @@ def _numbers(sweep: dict, rows: pd.DataFrame, statistics: pd.DataFrame) -> dict[
         "n_done": int((rows["status"] == "done").sum()),
         "n_failed": int((rows["status"] == "failed").sum()),
         **{f"n_{verdict}": int(verdicts.get(verdict, 0)) for verdict in VERDICTS},
-        "system/seconds": float(rows["seconds"].sum()),
+        "seconds": float(rows["seconds"].sum()),
         **({} if pd.isna(memory) else {"system/peak_memory_megabytes": float(memory)}),
     }
 
