@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from cluster import pipeline, presets, views
+from cluster import pipeline, presets
 from cluster.grid import NO_TARGET, Combination, Grid
 from cluster.listener import Listener
 from cluster.request import Request, resolve
@@ -129,7 +129,7 @@ def climb(
     rules, of_members = _of_largest(found, cells)
     for name, written in (("ladder", table), ("ensembles", rules), ("contributions", of_members)):
         replace(store.folder / f"{name}.parquet", written.to_parquet(index=False))
-    views.build(store, plan=None, tracking_uri=tracking_uri, partial=True, say=listener.stage)
+    _mirror(store, [cell.cell_id for kept in cells.values() for cell in kept], tracking_uri, listener)
     planned = {cell["cell_id"] for plan in store.plans().values() for cell in plan["cells"]}
     return Climbed(
         table=table,
@@ -153,6 +153,18 @@ def _kept(store: Store, plan: str, rung: Rung) -> list[Kept]:
     done = set(rows.loc[rows["status"] == "done", "cell_id"])
     asked = [cell_id for cell_id in ids if cell_id in done]
     return read_kept(store.folder, asked, parts=()) if asked else []
+
+
+def _mirror(store: Store, cell_ids: Sequence[str], tracking_uri: str | None, listener: Listener) -> None:
+    from mlflow.exceptions import MlflowException
+
+    from cluster.tracking import project
+
+    listener.stage("MLflow: mirroring committed cells")
+    try:
+        project(store.rows(cell_ids), folder=store.folder, tracking_uri=tracking_uri)
+    except MlflowException as error:  # a mirror is never worth the table
+        listener.stage(f"MLflow was not written: {str(error).splitlines()[0]}")
 
 
 def _of_largest(found: Sequence[Rung], cells: Mapping[str, Sequence[Kept]]) -> tuple[pd.DataFrame, pd.DataFrame]:

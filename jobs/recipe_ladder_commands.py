@@ -59,7 +59,7 @@ def run(options: "Options") -> int:
     for message in climbed.lost:
         console.print(f"lost: {message}", markup=False)
     console.print(f"\n{climbed.n_cells} cells, {climbed.n_new} new, {climbed.n_failed} failed", markup=False)
-    console.print(f"page    {page}\ntable   {out / 'ladder.parquet'}\nreport  {out / 'report.html'}", markup=False)
+    console.print(f"page    {page}\ntable   {out / 'ladder.parquet'}", markup=False)
     return 1 if climbed.lost or climbed.n_failed else 0
 
 
