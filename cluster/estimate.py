@@ -15,7 +15,7 @@ from cluster.session import Session
 from valence.cell import Cell
 from valence.classifiers import CLASSIFIERS
 
-ACTOR_START_S = 6.0
+ACTOR_START_S = 8.0
 """a process that has imported torch and mapped the data, in every wave on every slot"""
 PACK_S = 0.05
 """between two packs on one slot"""
