@@ -32,6 +32,8 @@ class Options:
     target: str = "behaviour"
     """axis:FILE (axis.safetensors of the job valence_axis), behaviour (self-rated valence), rank (-1, 0, +1) or arousal
     (self-rated)"""
+    refit_axis: bool = False
+    """of an axis: fit it anew on the classes of this data set, where they are some of its classes"""
     out: str = DEFAULT_OUT
     """folder of the results"""
     input: str = "de"

@@ -14,8 +14,10 @@ from cluster.request import output_folder
 from cluster.words import names_of, path_of
 from jobs.terminal import Terminal, console, duration, number
 from valence.axis import Axis
+from valence.brain.axis_on_classes import axis_targets
 from valence.brain.brain_page import answer, figures_of, page
 from valence.brain.cohort import BrainTarget, Cohort, load_cohort
+from valence.brain.rows import NotPossible
 from valence.brain.study import run_analyses
 from valence.brain.targets import NAMES, brain_target
 from valence.brain.untrained_axes import untrained_axes
@@ -47,7 +49,10 @@ def run(options: "Options") -> int:
         cohort = load_cohort(
             dataset, input=options.input, drop=names_of(options.drop_channels, "--drop-channels") or ()
         )
-        target = brain_target(name, cohort, axis, ratings=dataset.ratings() if name == "behaviour" else None)
+        if options.refit_axis:
+            target = refitted(axis, cohort)
+        else:
+            target = brain_target(name, cohort, axis, ratings=dataset.ratings() if name == "behaviour" else None)
         said = f"{len(cohort.subjects)} subjects, {len(cohort.class_of_clip)} clips, {len(cohort.ch_names)} channels"
         terminal.stage(f"{said}, {len(cohort.band_names)} bands; target {options.target}")
         found = run_analyses(
@@ -75,6 +80,20 @@ def target_of(word: str) -> tuple[str, Axis | None]:
     if kind not in NAMES or (kind == "axis") != bool(file):
         raise BadInput(f"--target {word}", allowed=allowed, do="take one of these")
     return kind, Axis.load(path_of(file, "--target")) if kind == "axis" else None
+
+
+def refitted(axis: Axis | None, cohort: Cohort) -> BrainTarget:
+    """The axis of these classes alone. Raises BadInput without an axis, or where it cannot be fitted anew."""
+    try:
+        if axis is None:
+            raise NotPossible("the target is no axis")
+        return axis_targets(cohort, axis)[1]
+    except NotPossible as error:
+        raise BadInput(
+            f"--refit-axis: {error}",
+            allowed="--target axis:FILE of a method that needs centroids alone",
+            do="leave it out",
+        ) from error
 
 
 def open_dataset(options: "Options", out: Path, terminal: Terminal) -> Dataset:

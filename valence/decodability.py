@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from valence.brain.permutations import class_orders, refitted, sample, share_as_large
+from valence.brain.correlations import share_as_large
+from valence.brain.permutations import class_orders, refitted, sample
 from valence.brain.ridge import CLASS_OUT, CLIP_OUT, LAMBDAS, Fold, linear_folds, ridge_r, row_correlations
 from valence.brain.rows import NotPossible
 

@@ -173,7 +173,8 @@ def test_what_goes_along_with_the_target_is_taken_out():
         row.item: row for row in partial_r.rows(replace(cohort, ratings=ratings), target) if row.protocol == CLIP_OUT
     }
     assert rows["beyond arousal"].value > 0.7
-    assert rows["beyond arousal"].p < 0.01
+    # a permuted target has nothing in common with what is held constant, so its orders are no null
+    assert all(row.p is None and not row.null for row in rows.values())
     for item in ("beyond liking", "beyond all of these"):
         assert abs(rows[item].value) < 0.4
         assert rows[item].p > 0.05

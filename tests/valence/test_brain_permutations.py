@@ -9,7 +9,8 @@ import pytest
 from tests.memory import printed_by
 from tests.valence.scalp_cohorts import RATED, noise, scalp_cohort
 from tests.valence.test_brain_ridge import by_scikit_learn
-from valence.brain.permutations import class_orders, refitted, sample, share_as_large
+from valence.brain.correlations import share_as_large
+from valence.brain.permutations import class_orders, refitted, sample
 from valence.brain.ridge import linear_folds, predicted, ridge_r, row_correlations
 
 LABELS = np.repeat(range(4), [3, 2, 3, 3])

@@ -7,11 +7,11 @@ import pytest
 from scipy import stats
 
 from tests.valence.scalp_cohorts import RATED, cohort_of_world, world_target
-from valence.brain.ceiling import spearman_brown
 from valence.brain.cohort import Cohort
+from valence.brain.correlations import share_as_large, spearman_brown
 from valence.brain.leave_out import new_subject_rows
 from valence.brain.partial_r import CODE, partial_statistic
-from valence.brain.permutations import Orders, class_orders, refitted, sample, share_as_large
+from valence.brain.permutations import Orders, class_orders, refitted, sample
 from valence.brain.ridge import CLASS_OUT, CLIP_OUT, flat, linear_folds, predicted, protocols, ridge_r
 from valence.worlds import World
 

@@ -11,7 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from valence.brain.brain_figures import FIGURE_ONLY, draw_all
-from valence.brain.leave_out import HISTOGRAM, RIDGE
+from valence.brain.leave_out import HISTOGRAM, NULL, RIDGE
 from valence.brain.ridge import CLASS_OUT, CLIP_OUT
 from valence.brain.ridge_figures import ridge_nulls, ridge_protocols
 from valence.page import render
@@ -103,10 +103,11 @@ def _text(value: float) -> str:
 
 def _answer(table: pd.DataFrame) -> Iterator[str]:
     ridge = table[(table["analysis"] == RIDGE) & table["value"].notna()].set_index("protocol")
+    null = table[table["analysis"] == NULL].set_index("protocol")["value"]
     told = {CLIP_OUT: "leaving a clip out", CLASS_OUT: "leaving its whole class out"}
     parts = [
         f"{words}, predictions correlate with the target at {ridge.loc[name, 'value']:+.2f} "
-        f"(p {ridge.loc[name, 'p']:.2g} over class permutations)"
+        f"(p {ridge.loc[name, 'p']:.2g} over class permutations, whose mean is {null[name]:+.2f})"
         for name, words in told.items()
         if name in ridge.index
     ]
@@ -129,3 +130,6 @@ def _answer(table: pd.DataFrame) -> Iterator[str]:
         for found in carried[carried["protocol"] == "subjects that carry half of r"].to_dict("records"):
             n = int(found["value"])
             yield f"Half of it is gone without {n} subject{'s' * (n > 1)} ({found['note']})."
+    p = table.loc[~table["analysis"].isin(NO_TABLE), "p"].dropna()
+    if len(p):
+        yield f"Of {len(p)} p values below, {int((p <= 0.05).sum())} are .05 or less; none is corrected over analyses."

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from valence.brain.cohort import BrainTarget, Cohort, over_subjects
+from valence.brain.cohort import BrainTarget, Cohort, check_halves, have_all_clips, over_subjects
+from valence.brain.correlations import spearman_brown
 from valence.brain.ridge import CLASS_OUT, CLIP_OUT, Fold, flat, linear_folds, predicted, protocols, ridge_r
 from valence.brain.rows import NotPossible, Row, or_reason
 from valence.cell import derive_seed
@@ -31,11 +32,6 @@ def rows(cohort: Cohort, target: BrainTarget) -> list[Row]:
     with or_reason(found, analysis="reliability of reports", protocol="split-half over subjects", item=target.name):
         found.append(_of_reports(cohort, target))
     return found
-
-
-def spearman_brown(halves: float) -> float:
-    """Reliability of the whole by the correlation of its halves."""
-    return 2 * halves / (1 + halves)
 
 
 def from_features(folds: Sequence[Fold], target: np.ndarray) -> np.ndarray:
@@ -58,6 +54,8 @@ def _of_protocol(cohort: Cohort, target: BrainTarget, name: str) -> list[Row]:
         raise NotPossible(f"{len(means)} subjects: it takes four or more for two halves")
     random = np.random.default_rng(derive_seed(cohort.name, "brain/ceiling"))
     pairs = [np.array_split(random.permutation(len(means)), 2) for _ in range(N_HALVES)]
+    for pair in pairs:
+        check_halves(means, *pair)
     agreed = [_halves(means, one, other, groups, y) for one, other in pairs]
     half = float(np.tanh(np.mean(np.arctanh(np.clip(agreed, -0.999999, 0.999999)))))
     if not half > 0:
@@ -98,7 +96,7 @@ def _draw(means: np.ndarray, groups: np.ndarray, y: np.ndarray, random: np.rando
     """Ceiling, and r over it, of a draw of subjects, none in both halves; nan where the halves do not agree."""
     parts = np.array_split(random.permutation(len(means)), 2)
     one, other = (part[random.integers(len(part), size=len(part))] for part in parts)
-    half = _halves(means, one, other, groups, y)
+    half = _halves(means, one, other, groups, y) if have_all_clips(means, one, other) else float("nan")
     if not half > 0:
         return float("nan"), float("nan")
     ceiling = float(np.sqrt(spearman_brown(half)))

@@ -9,6 +9,7 @@ import numpy as np
 
 from valence.axis_pca import polarity
 from valence.brain.checks import check_cohort, checked_reports, scalp_channels
+from valence.brain.rows import NotPossible
 from valence.features import BANDS, differential_entropy
 
 if TYPE_CHECKING:
@@ -114,6 +115,18 @@ def over_subjects(means: np.ndarray) -> np.ndarray:
     own = _mean_where(means, there, 1)
     deviations = np.where(there, means - own, 0.0)
     return _mean_where(deviations, there, 0)[0] + own.mean(axis=0)
+
+
+def check_halves(means: np.ndarray, *halves: np.ndarray) -> None:
+    """Raise NotPossible where a part of the subjects, by number, has no recording of a clip at all."""
+    if not have_all_clips(means, *halves):
+        raise NotPossible("a clip that so few subjects have a recording of that a half of them may have none")
+
+
+def have_all_clips(means: np.ndarray, *parts: np.ndarray) -> bool:
+    """Whether every part of the subjects of (n_subjects, n_clips, n_chans, n_bands) has a recording of every clip."""
+    there = np.isfinite(means).all(axis=(2, 3))
+    return all(bool(there[part].any(axis=0).all()) for part in parts)
 
 
 def _mean_where(values: np.ndarray, there: np.ndarray, dimension: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import TypeVar
 
 import numpy as np
 
@@ -104,6 +105,14 @@ def _within_groups(means: np.ndarray, groups: np.ndarray, n_orders: int, seed: i
 def share_as_large(observed: float, null: np.ndarray) -> float:
     """p: the share of a null, which holds the order as it is, that is at least as large."""
     return float(np.mean(np.asarray(null) >= observed - 1e-9))
+
+
+Reliability = TypeVar("Reliability", float, np.ndarray)
+
+
+def spearman_brown(halves: Reliability) -> Reliability:
+    """Reliability of the whole by that of its halves: 2r / (1 + r)."""
+    return 2 * halves / (1 + halves)
 
 
 def cells_of(cohort: Cohort) -> tuple[str, ...]:

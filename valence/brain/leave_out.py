@@ -8,13 +8,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from valence.brain.cohort import BrainTarget, Cohort, over_subjects
-from valence.brain.permutations import Orders, class_orders, refitted, sample, share_as_large
+from valence.brain.cohort import BrainTarget, Cohort, check_halves, over_subjects
+from valence.brain.correlations import share_as_large
+from valence.brain.permutations import Orders, class_orders, refitted, sample
+from valence.brain.resampled import SUBJECTS, interval
 from valence.brain.ridge import CLASS_OUT, CLIP_OUT, flat, linear_folds, protocols, ridge_r
 from valence.brain.rows import NotPossible, Row
 from valence.cell import derive_seed
 
-N_BOOTSTRAP = 100
 N_HALVES = 10
 """splits into subjects to fit on and subjects to test on"""
 N_ORDERS_OF_HALVES = 10_000
@@ -70,20 +71,19 @@ def new_subject_rows(cohort: Cohort, target: BrainTarget) -> list[Row]:
 
 
 def interval_over_subjects(cohort: Cohort, statistic: Callable[[np.ndarray], float]) -> tuple[float, float]:
-    """95 % of an r over draws of the subjects with replacement, (nan, nan) for fewer than three.
-
-    A draw has .63 of the subjects, some of them several times: its tensor is noisier, and its r tends to be lower.
+    """95 % of an r over subjects, by the jackknife; (nan, nan) for fewer than three. See valence.brain.resampled.
 
     Parameters
     ----------
     statistic : mean tensor (n_clips, n_chans, n_bands) to r.
     """
-    random = np.random.default_rng(derive_seed(cohort.name, "brain/bootstrap"))
-    means, n = cohort.subject_means(), len(cohort.subjects)
-    if n < 3:
+    if len(cohort.subjects) < 3:
         return float("nan"), float("nan")
-    draws = [statistic(over_subjects(means[random.integers(n, size=n)])) for _ in range(N_BOOTSTRAP)]
-    low, high = np.percentile(draws, [2.5, 97.5])
+
+    def of_each(tensors: np.ndarray) -> np.ndarray:
+        return np.array([[statistic(tensor)] for tensor in tensors])
+
+    [low], [high] = interval(cohort.subject_means(), of_each, np.array([statistic(cohort.clip_means())]))
     return float(low), float(high)
 
 
@@ -116,7 +116,7 @@ def _row_and_null(
             ci_high=interval[1],
             p=share_as_large(r, null),
             n=n,
-            null=f"one-sided, {orders.words}, whole pipeline refit{floor}; interval over subjects (bootstrap)",
+            null=f"one-sided, {orders.words}, whole pipeline refit{floor}; {SUBJECTS}",
             note=BIAS,
         ),
         _null_row(name, null, orders),
@@ -158,6 +158,7 @@ def _on_others(
     observed, null, n = [], np.zeros(len(orders.values)), 0
     for _ in range(N_HALVES):
         one, other = np.array_split(random.permutation(len(means)), 2)
+        check_halves(means, one, other)
         tested = flat(means[other]) if of_trials else flat(over_subjects(means[other]))[None]
         folds = linear_folds(flat(over_subjects(means[one])), groups, tested=tested)
         n = sum(len(fold.test) for fold in folds)

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from valence.brain.cohort import BrainTarget, Cohort
-from valence.brain.permutations import Orders, class_orders, refitted, sample, share_as_large
+from valence.brain.correlations import share_as_large
+from valence.brain.permutations import Orders, class_orders, refitted, sample
 from valence.brain.ridge import CLASS_OUT, CLIP_OUT, Fold, flat, linear_folds, protocols, ridge_r
 from valence.brain.rows import NotPossible, Row, or_reason
 from valence.brain.targets import brain_target, mean_rating

@@ -22,6 +22,7 @@ from valence.brain.subject_statistics import N_BEST, Statistic, at_best_cells, m
 
 N_CLIP_SPLITS = 8
 N_SPLIT_ORDERS = 300
+DRIFT = "slow drift is not in this null: see order null"
 SECONDS = "cell chosen in one half of the seconds, judged in the other"
 
 
@@ -62,7 +63,7 @@ def rows(cohort: Cohort, target: BrainTarget, *, seed: int = 0) -> list[Row]:
     made = _oracle_rows(found["oracle"], "best of all cells", words)
     made += _oracle_rows(found["best"], f"best of the {N_BEST} best cells of all other subjects", words)
     if halves:
-        note = "the same clips: a lasting state counts as signal"
+        note = f"the same clips: a lasting state counts as signal; {DRIFT}"
         made.append(mean_row("oracle", SECONDS, found["seconds"], words, note=note))
     else:
         reason = "clips of a single step have no halves"
@@ -109,13 +110,13 @@ def _clips_row(cohort: Cohort, target: BrainTarget, x: np.ndarray, orders: np.nd
     statistic = Statistic(*(mean_where_there(np.stack([pair[of] for pair in found]), axis=0) for of in (0, 1)))
     protocol = f"cell chosen in half of the clips, judged in the others, {N_CLIP_SPLITS} random halves"
     words = words if len(orders) <= N_SPLIT_ORDERS else f"the first {len(orders) - 1} of {words}"
-    return mean_row("oracle", protocol, statistic, words, note="every class is on both sides")
+    return mean_row("oracle", protocol, statistic, words, note=f"every class is on both sides; {DRIFT}")
 
 
 def _oracle_rows(found: Statistic, protocol: str, words: str) -> list[Row]:
     """The best cell of every subject, what it is where nothing is to be seen, and what is left."""
     whole = mean_row(
-        "oracle", protocol, found, words, note="chosen and judged on the same clips: read it beside its null"
+        "oracle", protocol, found, words, note=f"chosen and judged on the same clips: read it beside its null; {DRIFT}"
     )
     assert whole.value is not None
     low, high = np.quantile(whole.value - found.means, [0.025, 0.975])

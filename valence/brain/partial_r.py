@@ -2,7 +2,8 @@
 
 Predictions and target, pooled over folds, lose a straight line in what is held constant; the rest is correlated. Beyond
 the sign, classes change places within their sign alone: that null keeps all that good and bad explain. Beyond reports,
-order and length all class permutations are taken, with these held constant in each.
+order and length there is no p: a permuted target has nothing to do with what is held constant, the target itself has,
+and what pooled predictions are without an effect depends on just that.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,8 +11,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from valence.brain.cohort import BrainTarget, Cohort
+from valence.brain.correlations import share_as_large
 from valence.brain.nulls import covariates
-from valence.brain.permutations import Orders, Statistic, class_orders, refitted, share_as_large
+from valence.brain.permutations import Orders, Statistic, class_orders, refitted
 from valence.brain.ridge import CLASS_OUT, CLIP_OUT, Fold, flat, linear_folds, predicted, protocols, row_correlations
 from valence.brain.rows import NotPossible, Row, or_reason
 from valence.intervals import correlation
@@ -34,9 +36,8 @@ def rows(cohort: Cohort, target: BrainTarget) -> list[Row]:
                 raise NotPossible("the data set has no covariate: reports, order of presentation, length of clips")
             given = {f"beyond {item}": values[:, None] for item, values in known.items()}
             given["beyond all of these"] = np.column_stack(list(known.values()))
-            orders = class_orders(target.clip_values, cohort.class_of_clip)
             held = {item: (values, np.ones(len(signs), dtype=bool)) for item, values in given.items()}
-            found += _rows(folds, target, name, orders, held, _correlated(known, target.clip_values))
+            found += _rows(folds, target, name, None, held, _correlated(known, target.clip_values))
     return found
 
 
@@ -87,21 +88,30 @@ def _correlated(known: Mapping[str, np.ndarray], values: np.ndarray) -> str:
     return f"r with the target over clips: {told}"
 
 
-def _rows(folds: Sequence[Fold], target: BrainTarget, name: str, orders: Orders, held: Held, note: str) -> list[Row]:
+def _rows(
+    folds: Sequence[Fold], target: BrainTarget, name: str, orders: Orders | None, held: Held, note: str
+) -> list[Row]:
+    """A row an entry; with p where there are orders that keep what is held constant."""
     predictions, clips, _ = predicted(folds, target.clip_values)
     statistic = partial_statistic(clips, held)
     observed = statistic(predictions[None], target.clip_values[clips][None])[0]
-    null = refitted(folds, orders, statistic)
-    return [
-        Row(
-            analysis="ridge partial",
-            protocol=name,
-            item=item,
-            value=float(value),
-            p=share_as_large(value, column),
-            n=int(taken[clips].sum()),
-            null=f"one-sided, {orders.words}, whole pipeline refit; without an effect {column.mean():+.3f}",
-            note=note,
+    null = None if orders is None else refitted(folds, orders, statistic)
+    made = []
+    for at, ((item, (_, taken)), value) in enumerate(zip(held.items(), observed, strict=True)):
+        words, p = "", None
+        if orders is not None and null is not None:
+            p = share_as_large(value, null[:, at])
+            words = f"one-sided, {orders.words}, whole pipeline refit; without an effect {null[:, at].mean():+.3f}"
+        made.append(
+            Row(
+                analysis="ridge partial",
+                protocol=name,
+                item=item,
+                value=float(value),
+                p=p,
+                n=int(taken[clips].sum()),
+                null=words,
+                note=note,
+            )
         )
-        for item, (_, taken), value, column in zip(held, held.values(), observed, null.T, strict=True)
-    ]
+    return made

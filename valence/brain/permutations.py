@@ -143,8 +143,3 @@ def sample(orders: Orders, n: int, *, seed: int = 0) -> Orders:
     drawn = np.random.default_rng(seed).integers(len(orders.values), size=n - 1)
     values = np.concatenate([orders.own[None], orders.values[drawn]])
     return replace(orders, values=values, words=f"{n:,} random ones of {orders.words}")
-
-
-def share_as_large(observed: float, null: np.ndarray) -> float:
-    """One-sided p by a null that holds the observed order: the share that is as large, to within rounding."""
-    return float(np.mean(null >= observed - 1e-9))

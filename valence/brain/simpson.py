@@ -3,6 +3,7 @@ side by side as rows, out.
 """
 
 import numpy as np
+from scipy import stats
 
 from valence.brain.cohort import BrainTarget, Cohort, over_subjects
 from valence.brain.correlations import (
@@ -15,9 +16,9 @@ from valence.brain.correlations import (
     stacked,
     subject_cells,
 )
+from valence.brain.resampled import SUBJECTS
 from valence.brain.rows import Row
 
-N_BOOTSTRAP = 1_000
 N_ORDERS = 1_000
 UNCENTRED = "pooled, levels of subjects left in"
 CENTRED = "pooled, each subject centred"
@@ -53,12 +54,12 @@ def rows(cohort: Cohort, target: BrainTarget, *, seed: int = 0) -> list[Row]:
     orders, words = class_orders(values, cohort.class_of_clip, n_orders=N_ORDERS, seed=seed)
     observed = four_ways(x, values)
     null = stacked(four_ways(x, order) for order in orders)
-    rng = np.random.default_rng(seed)
-    drawn = stacked(four_ways(x[rng.integers(len(x), size=len(x))], values) for _ in range(N_BOOTSTRAP))
+    without_one = stacked(four_ways(np.delete(x, subject, axis=0), values) for subject in range(len(x)))
     made = []
     for name, r in observed.items():
-        # not the quantiles of draws: they repeat subjects, and the r of their mean is that of fewer
-        reach = 1.96 * np.nanstd(drawn[name], axis=0, ddof=1)
+        # the jackknife, as valence.brain.resampled says; here for means over subjects and pooled samples, too
+        error = np.nanstd(without_one[name], axis=0) * np.sqrt(len(x) - 1)
+        reach = stats.t.ppf(0.975, len(x) - 1) * error
         for at, cell in enumerate(places):
             made.append(
                 Row(
@@ -70,7 +71,7 @@ def rows(cohort: Cohort, target: BrainTarget, *, seed: int = 0) -> list[Row]:
                     ci_high=float(r[at] + reach[at]),
                     p=share_as_large(abs(r[at]), np.abs(null[name][:, at])),
                     n=len(values) if name == OF_MEAN else len(x) * (1 if name == WITHIN else len(values)),
-                    null=f"p: {words}; interval: 1.96 bootstrap standard errors over subjects",
+                    null=f"p: {words}; {SUBJECTS}",
                     note="a cell that the study chose on FACED: no test of its own there" * (cohort.name == "faced"),
                 )
             )

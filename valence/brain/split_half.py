@@ -3,16 +3,11 @@
 import numpy as np
 
 from valence.brain.cohort import BrainTarget, Cohort
-from valence.brain.correlations import subject_cells
+from valence.brain.correlations import spearman_brown, subject_cells
 from valence.brain.likeness import divided
 from valence.brain.rows import NotPossible, Row
 
 N_HALVES = 500
-
-
-def spearman_brown(r: np.ndarray) -> np.ndarray:
-    """Reliability of the whole from that of halves: 2r / (1 + r)."""
-    return 2 * r / (1 + r)
 
 
 def rows(cohort: Cohort, target: BrainTarget, *, seed: int = 0) -> list[Row]:

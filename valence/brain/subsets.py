@@ -135,9 +135,12 @@ def _rows_of_top(
             protocol=f"strongest cell, {names[top]}",
             item=name,
             value=float(observed[name]),
-            p=float(np.mean(np.concatenate(permuted[name]) >= abs(observed[name]) - ROUNDING)),
+            p=None
+            if name in CHOSEN
+            else float(np.mean(np.concatenate(permuted[name]) >= abs(observed[name]) - ROUNDING)),
             n=int(mask.sum()),
             null=f"|r| of the cell that is strongest over all clips, chosen in each of {null.words}",
+            note="picked by the study in these clips: see the best three classes" if name in CHOSEN else "",
         )
         for name, mask in masks.items()
     ]
