@@ -172,12 +172,12 @@ def test_what_goes_along_with_the_target_is_taken_out():
     rows = {
         row.item: row for row in partial_r.rows(replace(cohort, ratings=ratings), target) if row.protocol == CLIP_OUT
     }
+    given = ("beyond arousal", "beyond liking", "beyond all of these")
     assert rows["beyond arousal"].value > 0.7
     # a permuted target has nothing in common with what is held constant, so its orders are no null
-    assert all(row.p is None and not row.null for row in rows.values())
+    assert all(row.p is None and not row.null for item, row in rows.items() if item in given)
     for item in ("beyond liking", "beyond all of these"):
         assert abs(rows[item].value) < 0.4
-        assert rows[item].p > 0.05
     assert "liking +0.9" in rows["beyond liking"].note
 
 
