@@ -222,9 +222,9 @@ def train_cells(cells: list[Cell], data: Prepared, split: Split, recipe: Recipe,
     Strategy.on_epoch = lambda self, epoch, n_epochs: clock.begin()  # type: ignore[method-assign]
     own_result = CellRun.result
 
-    def result(self: CellRun) -> Result:
+    def result(self: CellRun, *, keep: bool = False) -> Result:
         clock.end()
-        return own_result(self)
+        return own_result(self, keep=keep)
 
     CellRun.result = result  # type: ignore[method-assign]
     outcomes = [ended.outcome for ended in train_group(cells, data, split, recipe, targets, mode=mode, **options)]
