@@ -178,6 +178,8 @@ def test_a_planted_band_and_second_are_found():
     assert 6 <= first <= 7
     assert 9 <= last <= 10
     assert one_row(found, protocol="second of the peak, median of subjects", item="beta").value == 8
+    own = [row.value for row in found if row.analysis == time_course.PEAKS and row.item == "beta"]
+    assert np.median(own) == 8
     spread = one_row(found, protocol="second of the peak, sd over subjects", item="beta")
     assert spread.value < 1
     assert spread.p < 0.05

@@ -14,6 +14,7 @@ from valence.brain.brain_figures import FIGURE_ONLY, draw_all
 from valence.brain.leave_out import HISTOGRAM, NULL, RIDGE
 from valence.brain.ridge import CLASS_OUT, CLIP_OUT
 from valence.brain.ridge_figures import ridge_nulls, ridge_protocols
+from valence.brain.time_course import PEAKS
 from valence.page import render
 
 CAPTIONS = {
@@ -28,7 +29,7 @@ CAPTIONS = {
     "time": "r by second",
 }
 """name of a figure to what it shows"""
-NO_TABLE = {*FIGURE_ONLY, HISTOGRAM}
+NO_TABLE = {*FIGURE_ONLY, HISTOGRAM, PEAKS}
 _NAME = re.compile(r"\b(p|m|image)[0-9a-f]{10}\b")
 OPEN = 3
 """tables that are open when the page opens"""

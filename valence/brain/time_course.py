@@ -22,6 +22,8 @@ from valence.brain.time_clusters import THRESHOLD, channel_rows, cluster_rows, t
 
 CURVE = "time curve"
 """analysis whose rows are there to be drawn"""
+PEAKS = "time peak of a subject"
+"""a row a subject and band, in the table alone"""
 CHANNEL_MEAN, MEAN_R = "mean over channels", "mean |r| over channels"
 N_SAMPLED = 2_000
 N_FOR_SUBJECTS = 200
@@ -186,7 +188,11 @@ def _subject_rows(cohort: Cohort, of_subjects: np.ndarray, values: np.ndarray) -
     spreads = np.stack([_peaks(correlations(flat, order).reshape(shape)).std(axis=0) for order in null.orders])
     spreads *= cohort.step_s
     medians = np.median(seconds[np.random.default_rng(0).integers(n_subjects, size=(1_000, n_subjects))], axis=1)
-    found = []
+    found = [
+        Row(analysis=PEAKS, protocol=subject, item=band, value=float(second), note="second of the largest |r|")
+        for subject, of_bands in zip(cohort.subjects, seconds, strict=True)
+        for band, second in zip(cohort.band_names, of_bands, strict=True)
+    ]
     for place, band in enumerate(cohort.band_names):
         own, spread = seconds[:, place], float(seconds[:, place].std())
         low, high = np.quantile(medians[:, place], [0.025, 0.975])
