@@ -45,7 +45,7 @@ def log_study(
         logging.getLogger(name).setLevel(logging.WARNING)
 
     client = MlflowClient(tracking_uri=tracking_uri or default_tracking_uri(folder))
-    experiment = experiment_id(client, EXPERIMENT, folder, own_database=tracking_uri is None)
+    experiment = experiment_id(client, EXPERIMENT, folder, tracking_uri)
     query = f"tags.study = '{study_hash}' and tags.level = '{STUDY}' and attributes.status = 'FINISHED'"
     if client.search_runs([experiment], filter_string=query, max_results=1):
         return 0

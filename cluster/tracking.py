@@ -78,7 +78,7 @@ def project(
     int : runs written; 0 where MLflow was up to date.
     """
     client = client_of(folder, tracking_uri)
-    experiment = experiment_id(client, EXPERIMENT, folder, own_database=tracking_uri is None)
+    experiment = experiment_id(client, EXPERIMENT, folder, tracking_uri)
     checkpoints = checkpoints or {}
     runs = _runs(client, experiment)
     parents = _parents(client, experiment, rows, _by_tag(runs, CLASSIFIER, "classifier"))
@@ -94,12 +94,16 @@ def project(
     return n_written
 
 
-def experiment_id(client, name: str, folder: Path, *, own_database: bool) -> str:
-    """Id of an experiment, made where it is not there; artifacts of our own database lie beside it."""
+def experiment_id(client, name: str, folder: Path, tracking_uri: str | None) -> str:
+    """Id of an experiment, made where it is not there; artifacts of a sqlite database lie beside it.
+
+    MLflow itself would put them into mlruns of whatever folder a command is called from.
+    """
     found = client.get_experiment_by_name(name)
     if found is not None:
         return found.experiment_id
-    location = f"{folder.resolve().as_uri()}/mlartifacts" if own_database else None
+    kind, _, path = (tracking_uri or default_tracking_uri(folder)).partition(":///")
+    location = f"{Path(path).resolve().parent.as_uri()}/mlartifacts" if kind == "sqlite" else None
     return client.create_experiment(name, artifact_location=location)
 
 

@@ -71,7 +71,7 @@ def project_sweep(
     from mlflow.entities import Metric, RunTag
 
     client = client_of(store.folder, tracking_uri)
-    experiment = experiment_id(client, SWEEPS, store.folder, own_database=tracking_uri is None)
+    experiment = experiment_id(client, SWEEPS, store.folder, tracking_uri)
     start, end = (milliseconds(time) for time in (rows["finished_at"].min(), rows["finished_at"].max()))
     run = _run(client, experiment, store, start=start)
     numbers, wanted = _numbers(sweep, rows, statistics), hashes(files)

@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from safetensors.torch import load_file
 
 from cluster.store import Store
-from cluster.tracking import EXPERIMENT, default_tracking_uri
+from cluster.tracking import EXPERIMENT, default_tracking_uri, experiment_id
 from cluster.tracking_sweep import HASH, SWEEPS
 from cluster.tracking_weights import WEIGHTS_TAG, Checkpoint, checkpoints_of, signature_of
 from tests.cluster.test_store import make_cell, make_row
@@ -223,3 +223,14 @@ def test_kept_weights_come_with_their_signature_and_run_no_code(kept, monkeypatc
                 mlflow.pyfunc.load_model(place)
     finally:
         mlflow.set_tracking_uri(before)
+
+
+def test_artifacts_of_a_database_that_sweeps_share_lie_beside_it(tmp_path, monkeypatch):
+    """And not in mlruns of the folder that a command is called from."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    client = MlflowClient(tracking_uri=default_tracking_uri(shared))
+    found = client.get_experiment(experiment_id(client, "some", tmp_path / "sweep", default_tracking_uri(shared)))
+    assert found.artifact_location == f"{shared.as_uri()}/mlartifacts"

@@ -12,7 +12,7 @@ from valence.signal import SignalSpec
 pytestmark = pytest.mark.usefixtures("one_thread")
 DE = [name for name, classifier in CLASSIFIERS.items() if classifier.input == "de"]
 
-SEE_ORDER = ("de_gru", "de_mlp", "de_transformer")
+SEE_ORDER = ("de_gru", "de_mlp", "de_transformer", "de_transformer_depth4")
 
 
 def built(name: str, spec: SignalSpec = DE_SMALL) -> torch.nn.Module:
