@@ -102,13 +102,17 @@ def _text(value: float) -> str:
     return f"{value:.3g}" if abs(value) >= 1 or abs(value) < 0.01 else f"{value:+.3f}"
 
 
+def _mean(null: pd.Series, protocol: str) -> str:
+    return f", whose mean is {null[protocol]:+.2f}" if protocol in null.index else ""
+
+
 def _answer(table: pd.DataFrame) -> Iterator[str]:
     ridge = table[(table["analysis"] == RIDGE) & table["value"].notna()].set_index("protocol")
     null = table[table["analysis"] == NULL].set_index("protocol")["value"]
     told = {CLIP_OUT: "leaving a clip out", CLASS_OUT: "leaving its whole class out"}
     parts = [
         f"{words}, predictions correlate with the target at {ridge.loc[name, 'value']:+.2f} "
-        f"(p {ridge.loc[name, 'p']:.2g} over class permutations, whose mean is {null[name]:+.2f})"
+        f"(p {ridge.loc[name, 'p']:.2g} over class permutations{_mean(null, name)})"
         for name, words in told.items()
         if name in ridge.index
     ]
